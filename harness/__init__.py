@@ -1,0 +1,1 @@
+"""Rackproof: a hardware-in-the-loop test harness for battery and server racks."""

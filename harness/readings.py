@@ -1,0 +1,121 @@
+"""What a device said, and what a measurement found: values that know where they come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from harness.clock import now_s
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T_co]):
+    """What a device said, and when.
+
+    Attributes:
+        value: in SI units; the unit is the suffix of ``source``.
+        at_s: rig time at which the value was true as far as the bench can know: the arrival of
+            the frame, or the answer to the query.
+        source: ``<device>.<quantity>``, for example ``inverter.ac_power_w``.
+    """
+
+    value: T_co
+    at_s: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a capture or a computation found, with its uncertainty.
+
+    Attributes:
+        value: in SI units, or a fraction.
+        u: standard uncertainty (k = 1), same unit as ``value``; zero only for counts and states.
+        unit: ``V``, ``A``, ``W``, ``s``, ``Hz``, ``1`` (a fraction), ``degC``, ``J``, ``count``.
+        window_s: rig time from and to which the value stands for; None where it has no window.
+        sources: the readings, channels or nodes it was computed from.
+        parts: the terms of ``u`` by name, for the report.
+    """
+
+    value: float
+    u: float
+    unit: str
+    window_s: tuple[float, float] | None = None
+    sources: tuple[str, ...] = ()
+    parts: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.u >= 0.0 or math.isinf(self.u):
+            msg = f"uncertainty of {self.sources or 'a value'} is {self.u!r}: a finite number of zero or more is allowed"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """Equally spaced samples of one channel.
+
+    Attributes:
+        samples: shape (n,), in the unit of ``channel``'s suffix (``load.u1_v``, ``grid.i2_a``).
+        start_s: rig time of the first sample; uncertain by ``trigger_skew_s``.
+        sample_rate_hz: samples a second.
+        channel: ``<node>.<quantity>``.
+        gain_u: standard uncertainty as a fraction of the sample.
+        offset_u: standard uncertainty in the unit of the samples.
+        trigger_skew_s: standard uncertainty of ``start_s``.
+    """
+
+    samples: NDArray[np.float64]
+    start_s: float
+    sample_rate_hz: float
+    channel: str
+    gain_u: float = 0.0
+    offset_u: float = 0.0
+    trigger_skew_s: float = 0.0
+
+    @property
+    def end_s(self) -> float:
+        """Rig time just after the last sample."""
+        return self.start_s + len(self.samples) / self.sample_rate_hz
+
+
+Observe = Callable[[Reading[Any]], None]
+"""Takes each reading at its birth; the record's way of missing none."""
+
+Note = Callable[[str, float, object], None]
+"""Takes each command: ``<device>.<verb>``, rig time, what was asked."""
+
+
+def _ignore_reading(reading: Reading[Any]) -> None:
+    """Take a reading and keep nothing (a device that stands outside a run)."""
+
+
+def _ignore_command(command: str, at_s: float, asked: object) -> None:
+    """Take a command and keep nothing (a device that stands outside a run)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How one device speaks to the record: each reading and each command passes here once."""
+
+    device: str
+    observe: Observe = field(default=_ignore_reading)
+    note: Note = field(default=_ignore_command)
+
+    def reading(self, quantity: str, value: T, at_s: float | None = None) -> Reading[T]:
+        """Make a Reading of ``<device>.<quantity>``, recorded; ``at_s`` defaults to now."""
+        reading = Reading(value, now_s() if at_s is None else at_s, f"{self.device}.{quantity}")
+        self.observe(reading)
+        return reading
+
+    def command(self, verb: str, asked: object = None) -> None:
+        """Record that the bench is about to command ``<device>.<verb>``."""
+        self.note(f"{self.device}.{verb}", now_s(), asked)

@@ -1,0 +1,1 @@
+"""Contract suites and loopback pairs for whoever writes a driver; never imported at run time."""

@@ -1,0 +1,357 @@
+"""CAN: python-can at both ends; emulated, a loopback line that delivers inside the event loop.
+
+The loopback models order, who hears whom, a lead that is open, and frames lost, delayed or damaged on
+purpose. It does not model arbitration, bit timing, error frames or bus-off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import can
+
+from harness.clock import now_s, rig_loop
+from harness.errors import WireClosed, WireTimeout
+from harness.wires import Frame, Receive
+from harness.wires.traffic import LineTraffic
+
+
+class BusPort:
+    """A node at any python-can bus; ``wires.CanPort``.
+
+    Args:
+        name: of the wire and the node, for messages.
+        bus: the open bus.
+    """
+
+    def __init__(self, name: str, bus: can.BusABC, traffic: LineTraffic | None = None) -> None:
+        self.name = name
+        self._bus: can.BusABC | None = bus
+        self._ears: dict[int, list[Receive]] = {}
+        self._traffic = traffic
+
+    def send(self, arbitration_id: int, data: bytes) -> None:
+        """Put a frame on the line."""
+        if self._bus is None:
+            raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: the line is closed")
+        message = can.Message(
+            timestamp=now_s(), arbitration_id=arbitration_id, is_extended_id=False, data=data
+        )
+        try:
+            self._bus.send(message)
+        except can.CanError as error:
+            raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: {error}") from error
+        if self._traffic is not None:
+            self._traffic.frame(message.timestamp, arbitration_id, data)
+
+    def listen(self, arbitration_ids: Collection[int], receive: Receive) -> Callable[[], None]:
+        """Call ``receive`` with each frame of these identifiers; the returned call ends that."""
+        for arbitration_id in arbitration_ids:
+            self._ears.setdefault(arbitration_id, []).append(receive)
+
+        def end() -> None:
+            for arbitration_id in arbitration_ids:
+                with contextlib.suppress(ValueError):
+                    self._ears[arbitration_id].remove(receive)
+
+        return end
+
+    def hear(self, message: can.Message) -> None:
+        """Pass a frame to whoever listens for it."""
+        at_s = now_s()
+        if self._traffic is not None:
+            self._traffic.frame(at_s, message.arbitration_id, bytes(message.data))
+        if message.is_error_frame or message.is_remote_frame or message.is_extended_id:
+            return
+        ears = self._ears.get(message.arbitration_id)
+        if ears:
+            frame = Frame(message.arbitration_id, bytes(message.data), at_s)
+            for receive in tuple(ears):
+                receive(frame)
+
+    def close(self) -> None:
+        """Leave the bus."""
+        bus, self._bus = self._bus, None
+        if bus is not None:
+            bus.shutdown()
+
+
+class LoopbackBus(can.BusABC):
+    """python-can's bus interface on a ``CanLine``; delivers to ``on_message``, in the loop."""
+
+    def __init__(self, line: CanLine, node: str) -> None:
+        super().__init__(channel=line.name)
+        self.channel_info = f"{node} at loopback line {line.name}"
+        self.node = node
+        self.on_message: Callable[[can.Message], None] | None = None
+        self._line = line
+        self._queue: deque[can.Message] = deque(maxlen=1024)
+
+    def send(self, msg: can.Message, timeout: float | None = None) -> None:  # noqa: ARG002 - never blocks
+        """Hand the frame to the line; the nodes hear it in the loop's next turn."""
+        self._line.carry(self, msg)
+
+    def receive(self, msg: can.Message) -> None:
+        """Take a frame that the line brings."""
+        if self.on_message is not None:
+            self.on_message(msg)
+        else:
+            self._queue.append(msg)
+
+    def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:  # noqa: ARG002
+        return (self._queue.popleft(), False) if self._queue else (None, False)
+
+    def shutdown(self) -> None:
+        """Leave the line."""
+        if not self._is_shutdown:
+            self._line.leave(self)
+        super().shutdown()
+
+
+class CanLine:
+    """A CAN line inside the loop, with as many nodes as ask for a port.
+
+    Args:
+        name: of the wire.
+        traffic: logs each frame once, whoever hears it.
+    """
+
+    def __init__(self, name: str, traffic: LineTraffic | None = None) -> None:
+        self.name = name
+        self.open_leads: set[str] = set()
+        self._traffic = traffic
+        self._buses: list[LoopbackBus] = []
+        self._is_open = False
+        self._dropped: dict[int, int] = {}
+        self._delays_s: dict[int, list[float]] = {}
+        self._damaged: dict[int, int] = {}
+
+    async def open(self) -> None:
+        """Let frames pass."""
+        rig_loop()
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Take all nodes off the line."""
+        self._is_open = False
+        for bus in tuple(self._buses):
+            bus.shutdown()
+
+    def port(self, node: str) -> BusPort:
+        """Add a node; its lead carries the node's name (``open_lead``)."""
+        bus = LoopbackBus(self, node)
+        self._buses.append(bus)
+        port = BusPort(f"{self.name}/{node}", bus)
+        bus.on_message = port.hear
+        return port
+
+    def leave(self, bus: LoopbackBus) -> None:
+        """Take a node off the line."""
+        with contextlib.suppress(ValueError):
+            self._buses.remove(bus)
+
+    def open_lead(self, node: str) -> None:
+        """Cut a node off: nothing it says is heard, and it hears nothing."""
+        self.open_leads.add(node)
+
+    def close_lead(self, node: str) -> None:
+        """Connect the node again."""
+        self.open_leads.discard(node)
+
+    def drop(self, arbitration_id: int, count: int = 1) -> None:
+        """Lose the next ``count`` frames of this identifier."""
+        self._dropped[arbitration_id] = self._dropped.get(arbitration_id, 0) + count
+
+    def delay(self, arbitration_id: int, *delays_s: float) -> None:
+        """Delay the next frames of this identifier, one value each."""
+        self._delays_s.setdefault(arbitration_id, []).extend(delays_s)
+
+    def corrupt(self, arbitration_id: int, count: int = 1) -> None:
+        """Shorten the next ``count`` frames of this identifier by a byte.
+
+        A damaged bit never passes a CAN controller's CRC; what reaches a driver in the field is a
+        frame of another length or another sender's.
+        """
+        self._damaged[arbitration_id] = self._damaged.get(arbitration_id, 0) + count
+
+    def carry(self, sender: LoopbackBus, message: can.Message) -> None:
+        """Bring a frame to all other nodes whose leads are whole."""
+        if not self._is_open:
+            raise can.CanOperationError(f"{self.name} is not open")
+        if sender.node in self.open_leads:
+            return
+        loop = asyncio.get_running_loop()
+        arbitration_id = message.arbitration_id
+        if self._dropped.get(arbitration_id, 0):
+            self._dropped[arbitration_id] -= 1
+            return
+        if self._damaged.get(arbitration_id, 0):
+            self._damaged[arbitration_id] -= 1
+            message.data = message.data[:-1]
+            message.dlc -= 1
+        delays = self._delays_s.get(arbitration_id)
+        if delays:
+            loop.call_later(delays.pop(0), self._deliver, sender, message)
+        else:
+            loop.call_soon(self._deliver, sender, message)
+
+    def _deliver(self, sender: LoopbackBus, message: can.Message) -> None:
+        if self._traffic is not None:
+            self._traffic.frame(now_s(), message.arbitration_id, message.data)
+        for bus in tuple(self._buses):
+            if bus is not sender and bus.node not in self.open_leads:
+                bus.receive(message)
+
+
+class CanBusLine:
+    """A CAN line through any python-can interface: a SocketCAN adapter, or a socketcand server.
+
+    Args:
+        name: of the wire.
+        interface: python-can's name for it, for example ``socketcan`` or ``socketcand``.
+        channel: as the interface counts them.
+        options: passed to the interface (bit rate, host, port).
+        timeout_s: how long opening may take.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        interface: str,
+        channel: str,
+        options: Mapping[str, Any],
+        *,
+        timeout_s: float = 2.0,
+        traffic: LineTraffic | None = None,
+    ) -> None:
+        self.name = name
+        self._interface = interface
+        self._channel = channel
+        self._options = dict(options)
+        self._timeout_s = timeout_s
+        self._traffic = traffic
+        self._port: BusPort | None = None
+        self._notifier: can.Notifier | None = None
+
+    def __str__(self) -> str:
+        host = f" at {self._options['host']}:{self._options['port']}" if "host" in self._options else ""
+        return f"{self.name} ({self._interface} {self._channel}{host})"
+
+    async def open(self) -> None:
+        """Open the adapter and start listening.
+
+        Raises:
+            WireTimeout: it did not open in time.
+            WireClosed: it cannot be opened (no such channel, no driver, no permission).
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if "host" in self._options:
+                    # The socketcand client waits for ten seconds of its own; ask the address first.
+                    _, writer = await asyncio.open_connection(self._options["host"], self._options["port"])
+                    writer.close()
+                    await writer.wait_closed()
+                bus = await asyncio.to_thread(
+                    can.Bus, channel=self._channel, interface=self._interface, **self._options
+                )
+        except TimeoutError as error:
+            raise WireTimeout(f"{self}: did not open within {self._timeout_s:g} s") from error
+        except (can.CanError, OSError, ValueError) as error:
+            raise WireClosed(f"{self}: cannot be opened: {error}") from error
+        self._port = BusPort(self.name, bus, self._traffic)
+        self._notifier = can.Notifier(bus, [self._port.hear], timeout=0.05, loop=loop)
+
+    def port(self, node: str) -> BusPort:  # noqa: ARG002 - one adapter is one node; all drivers share it
+        """Give the one port that all drivers of this line share."""
+        if self._port is None:
+            raise WireClosed(f"{self}: not open")
+        return self._port
+
+    async def close(self) -> None:
+        """Stop listening and give the adapter back."""
+        if self._notifier is not None:
+            await asyncio.to_thread(self._notifier.stop, 1.0)
+            self._notifier = None
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+
+
+class SocketcandServer:
+    """Puts a ``CanLine`` at a loopback TCP port, in the raw mode of the socketcand protocol.
+
+    Does not answer: broadcast-manager and ISO-TP modes, statistics, beacons.
+
+    Args:
+        line: whose frames go out, and which hears what comes in.
+        node: the name that the outside has at the line.
+    """
+
+    def __init__(self, line: CanLine, channel: str = "can0", node: str = "outside") -> None:
+        self._line = line
+        self._channel = channel
+        self._node = node
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, host, port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and drop all clients."""
+        if self._server is not None:
+            self._server.close()
+            for writer in tuple(self._writers):
+                writer.close()
+            await self._server.wait_closed()
+            self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        bus = LoopbackBus(self._line, self._node)
+        try:
+            writer.write(b"< hi >")
+            while True:
+                text = (await reader.readuntil(b">")).decode("ascii", "replace").strip(" <>\r\n").split()
+                match text:
+                    case ["open", channel] if channel == self._channel:
+                        writer.write(b"< ok >")
+                    case ["open", channel]:
+                        writer.write(f"< error could not open bus {channel} >".encode())
+                    case ["rawmode"]:
+                        writer.write(b"< ok >")
+                        bus.on_message = lambda message: writer.write(_as_frame(message))
+                        self._line._buses.append(bus)  # noqa: SLF001 - the line's own outside node
+                    case ["send", arbitration_id, count, *data] if int(count) == len(data):
+                        bus.send(
+                            can.Message(
+                                arbitration_id=int(arbitration_id, 16),
+                                is_extended_id=len(arbitration_id) > 3,
+                                data=bytes(int(byte, 16) for byte in data),
+                                timestamp=now_s(),
+                            )
+                        )
+                    case ["echo"]:
+                        writer.write(b"< echo >")
+                    case _:
+                        writer.write(b"< error unknown command >")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            bus.shutdown()
+            self._writers.discard(writer)
+            writer.close()
+
+
+def _as_frame(message: can.Message) -> bytes:
+    data = bytes(message.data).hex().upper()
+    width = 8 if message.is_extended_id else 3
+    return f"< frame {message.arbitration_id:0{width}X} {now_s():.6f} {data} >".encode()

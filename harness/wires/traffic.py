@@ -1,0 +1,108 @@
+"""What every line carried: files that the field's own tools read, and a digest of the bytes in order.
+
+CAN goes to Vector ASC (read back by python-can, SavvyCAN, CANoe); Modbus and SCPI go to text, one
+message a line: rig time, direction, bytes. Times are rig times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TextIO
+
+_ASC_HEAD = "date Thu Jan 01 12:00:00.000 am 1970\nbase hex  timestamps absolute\nno internal events logged\n"
+
+
+class LineTraffic:
+    """The traffic of one line.
+
+    Args:
+        name: of the wire.
+        folder: where the file goes; None keeps the digest alone.
+        is_can: whether frames or messages travel.
+    """
+
+    def __init__(self, name: str, folder: Path | None, *, is_can: bool) -> None:
+        self.name = name
+        self.count = 0
+        self._pieces: list[str] = []
+        self._digest = hashlib.sha256()
+        self._file: TextIO | None = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / f"{name}.{'asc' if is_can else 'txt'}").open("w", encoding="utf-8")
+            if is_can:
+                # Every plan's rig time starts at zero; the wall clock is in the logbook.
+                self._file.write(_ASC_HEAD + "Begin Triggerblock Thu Jan 01 12:00:00.000 am 1970\n")
+                self._file.write("   0.000000 Start of measurement\n")
+
+    def frame(self, at_s: float, arbitration_id: int, data: bytes) -> None:
+        """Log one CAN frame."""
+        text = f"{at_s:11.6f} 1  {arbitration_id:<15X} Rx   d {len(data)} {data.hex(' ').upper()}\n"
+        self._pieces.append(text)
+        if len(self._pieces) >= 1024:
+            self.flush()
+
+    def message(self, at_s: float, sent: bool, data: bytes) -> None:
+        """Log the bytes of one write, or of one arrival."""
+        self._pieces.append(f"{at_s:.6f} {'>' if sent else '<'} {data.hex()}\n")
+        if len(self._pieces) >= 1024:
+            self.flush()
+
+    def text(self, at_s: float, sent: bool, data: bytes) -> None:
+        """Log one message of an instrument, readable where it is text."""
+        shown = data.decode("ascii") if data.isascii() and len(data) < 4096 else f"#{len(data)} bytes {data[:64].hex()}"
+        shown = shown.rstrip("\r\n").replace("\n", "\\n")
+        self._pieces.append(f"{at_s:.6f} {'>' if sent else '<'} {shown}\n")
+        if shown.startswith("#"):
+            self._digest.update(data)
+        if len(self._pieces) >= 1024:
+            self.flush()
+
+    def flush(self) -> None:
+        """Digest and write what has been gathered."""
+        if not self._pieces:
+            return
+        text = "".join(self._pieces)
+        self.count += len(self._pieces)
+        self._pieces.clear()
+        self._digest.update(text.encode())
+        if self._file is not None:
+            self._file.write(text)
+
+    def digest(self) -> str:
+        """SHA-256 of all bytes, directions and rig times in their order."""
+        self.flush()
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        """Finish the file."""
+        self.flush()
+        if self._file is not None:
+            if self._file.name.endswith(".asc"):
+                self._file.write("End TriggerBlock\n")
+            self._file.close()
+            self._file = None
+
+
+class Traffic:
+    """The traffic of all lines of one bench; lines ask for their own part by name."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self.lines: dict[str, LineTraffic] = {}
+
+    def line(self, name: str, *, is_can: bool = False) -> LineTraffic:
+        """Give the log of one line, made on first use."""
+        if name not in self.lines:
+            self.lines[name] = LineTraffic(name, self._folder, is_can=is_can)
+        return self.lines[name]
+
+    def digests(self) -> dict[str, str]:
+        """Give each line's digest."""
+        return {name: line.digest() for name, line in sorted(self.lines.items())}
+
+    def close(self) -> None:
+        """Finish all files."""
+        for line in self.lines.values():
+            line.close()
