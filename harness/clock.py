@@ -105,6 +105,11 @@ class End:
             )
         self.ledger.land(peer, count)
 
+    def arrive_all(self) -> None:
+        """Count all that was under way: the far end has closed."""
+        if self.peer is not None:
+            self.ledger.land(self.peer, self.peer.in_flight)
+
     def close(self, close: Callable[[], object]) -> None:
         """Close this end; until the other end notices, one byte counts as in flight."""
         self.depart(1, close)
@@ -116,8 +121,7 @@ class End:
         self.has_left = True
         if self.line is not None:
             self.line.ends.discard(self)
-        if self.peer is not None:
-            self.ledger.land(self.peer, self.peer.in_flight)
+        self.arrive_all()
         self.ledger.forget(self)
 
 
@@ -243,8 +247,9 @@ class Mouth(asyncio.Transport):
             self._end.close(self._transport.close)
 
     def abort(self) -> None:
-        """Break the connection at once."""
+        """Break the connection; what was under way is lost."""
         self._closing = True
+        self._end.ledger.land(self._end, self._end.in_flight)
         self._end.close(self._transport.abort)
 
     def is_closing(self) -> bool:
@@ -301,7 +306,8 @@ class Ear(asyncio.Protocol):
         self.protocol.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Pass on; the loss of the connection, which follows, settles the ledger."""
+        """Count the far end's close, and pass on: some protocols keep a half-closed connection."""
+        self.end.arrive_all()
         return self.protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -481,7 +487,7 @@ class VirtualLoop(_RigLoop):
         # a float is coarser than the nanosecond that asyncio assumes.
         self._clock_resolution = max(1e-9, 2.0 * math.ulp(to_s))
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]  # as broad as the caller needs
         self, callback: Callable[..., object], *args: Any, **kwargs: Any
     ) -> asyncio.Handle:
         """Skip the wake-up byte where the caller is the loop's own thread (pymodbus's server is)."""
@@ -496,6 +502,11 @@ class VirtualLoop(_RigLoop):
         errand.__enter__()
         future.add_done_callback(lambda _: errand.__exit__(None, None, None))
         return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - as 3.12 has it
+        """Wait for the threads' end, which no timer announces."""
+        with self.ledger.errand("threads ending"):
+            await super().shutdown_default_executor()
 
     async def settle(self) -> None:
         """Wait until nothing is in flight any more: closes have been noticed at both ends."""

@@ -113,7 +113,7 @@ class ModbusRefusal(Exception):  # noqa: N818 - a protocol answer that an emulat
 class ModbusUnit(Protocol):
     """The far end of a Modbus line: one emulated unit. Called in the loop; must not wait.
 
-    Coils travel as 0 and 1. Raise ModbusRefusal to answer with an exception code.
+    Coils travel as 0 and 1. Raise ModbusRefusal to answer with an exception code, TimeoutError to stay silent.
     """
 
     def read(self, table: Table, address: int, count: int) -> list[int]:

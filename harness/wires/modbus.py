@@ -122,14 +122,18 @@ class ModbusTcpLine:
             answer = await ask(client)
         except ModbusIOException as error:
             if client.connected and self._arrived:
-                raise CodecError(f"{self}: {what}: {self._arrived} bytes came that are no answer to it") from error
+                raise CodecError(
+                    f"{self}: {what}: {self._arrived} bytes came that are no answer to it"
+                ) from error
             if not client.connected:
                 raise WireClosed(f"{self}: {what}: the connection broke") from error
             raise WireTimeout(f"{self}: {what}: no answer within {self._timeout_s:g} s") from error
         except ConnectionException as error:
             raise WireClosed(f"{self}: {what}: {error}") from error
         if answer.function_code & 0x7F != function:
-            raise CodecError(f"{self}: {what}: function {answer.function_code:#04x} answered function {function:#04x}")
+            raise CodecError(
+                f"{self}: {what}: function {answer.function_code:#04x} answered function {function:#04x}"
+            )
         if isinstance(answer, ExceptionResponse):
             code = answer.exception_code
             raise DeviceRefused(f"{self}: {what} refused: {_EXCEPTIONS.get(code, f'exception {code:#04x}')}")
@@ -149,14 +153,20 @@ class ModbusTcpLine:
         """Write 1 to 123 holding registers (function 6 for one, 16 for more)."""
         what = f"unit {unit}, write of {list(values)} at {address}"
         if len(values) == 1:
-            await self._exchange(6, what, lambda client: client.write_register(address, values[0], device_id=unit))
+            await self._exchange(
+                6, what, lambda client: client.write_register(address, values[0], device_id=unit)
+            )
         else:
-            await self._exchange(16, what, lambda client: client.write_registers(address, list(values), device_id=unit))
+            await self._exchange(
+                16, what, lambda client: client.write_registers(address, list(values), device_id=unit)
+            )
 
     async def read_coils(self, unit: int, address: int, count: int) -> list[bool]:
         """Read coils (function 1)."""
         what = f"unit {unit}, read of {count} coils at {address}"
-        answer = await self._exchange(1, what, lambda client: client.read_coils(address, count=count, device_id=unit))
+        answer = await self._exchange(
+            1, what, lambda client: client.read_coils(address, count=count, device_id=unit)
+        )
         if len(answer.bits) < count:
             raise CodecError(f"{self}: {what}: {len(answer.bits)} coils came")
         return answer.bits[:count]
@@ -203,6 +213,8 @@ class _Units:
             values = self._unit(device_id).read(_TABLES[func_code], address, count)
         except ModbusRefusal as refusal:
             return ExcCodes(refusal.refusal.value)
+        except TimeoutError:
+            raise NoSuchIdException from None  # a silent unit
         return [bool(value) for value in values] if _TABLES[func_code] is Table.COILS else values
 
     async def async_setValues(  # noqa: N802
@@ -212,6 +224,8 @@ class _Units:
             self._unit(device_id).write(_TABLES[func_code], address, [int(value) for value in values])
         except ModbusRefusal as refusal:
             return ExcCodes(refusal.refusal.value)
+        except TimeoutError:
+            raise NoSuchIdException from None  # a silent unit
         return None
 
 

@@ -51,7 +51,11 @@ class LineTraffic:
 
     def text(self, at_s: float, sent: bool, data: bytes) -> None:
         """Log one message of an instrument, readable where it is text."""
-        shown = data.decode("ascii") if data.isascii() and len(data) < 4096 else f"#{len(data)} bytes {data[:64].hex()}"
+        shown = (
+            data.decode("ascii")
+            if data.isascii() and len(data) < 4096
+            else f"#{len(data)} bytes {data[:64].hex()}"
+        )
         shown = shown.rstrip("\r\n").replace("\n", "\\n")
         self._pieces.append(f"{at_s:.6f} {'>' if sent else '<'} {shown}\n")
         if shown.startswith("#"):

@@ -223,7 +223,9 @@ class VisaSocketLine:
             raise WireClosed(f"{self}: {message!r}: the line was closed while it waited")
         answer, status = resource.visalib.read(resource.session, size)
         if len(answer) != size:
-            raise CodecError(f"{self}: {message!r}: the library read {len(answer)} of {size} bytes ({status.name})")
+            raise CodecError(
+                f"{self}: {message!r}: the library read {len(answer)} of {size} bytes ({status.name})"
+            )
         self._forget_seen()
         data = bytes(answer)
         if self._traffic is not None:
@@ -304,7 +306,9 @@ class VisaSocketLine:
             at = seen.find(self._terminator)
             size = None if at < 0 else at + len(self._terminator)
         if size is None or len(seen) < size:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)  # woken by more, not by these
+            sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1
+            )  # woken by more, not by these
             self._is_partial = True
             return None
         return size

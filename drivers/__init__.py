@@ -1,0 +1,1 @@
+"""One folder a model; README.md says how to add one."""

@@ -1,0 +1,52 @@
+"""What the rig file says about one recorder."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from drivers.generic_daq import points
+
+
+class Channel(BaseModel):
+    """One input and what it is wired to.
+
+    Attributes:
+        number: of the input, as the instrument counts.
+        quantity: ``<node>.u1_v``, ``<node>.i2_a``, ``battery_dc.u_v``, as the rig names it.
+        full_scale: of the input, in the quantity's unit, probe or transformer included.
+        is_reversed: whether the probe or transformer is fitted the other way round.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int = Field(ge=1, le=64)
+    quantity: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9]*_[a-z]+$")
+    full_scale: float = Field(gt=0.0)
+    is_reversed: bool = False
+
+
+class Options(BaseModel):
+    """The ``options`` table of a recorder.
+
+    Attributes:
+        channels: inputs that are wired.
+        trigger_skew_s: standard uncertainty between the source's edge and the trigger that the
+            recorder notes; measured when the rig is commissioned.
+        max_sample_rate_hz: fastest rate of all channels at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: tuple[Channel, ...] = Field(min_length=1)
+    trigger_skew_s: float = Field(default=20e-6, ge=0.0)
+    max_sample_rate_hz: float = Field(default=200_000.0, gt=0.0)
+    memory_samples: int = Field(default=points.MEMORY_SAMPLES, gt=0)
+
+    @model_validator(mode="after")
+    def _one_wire_each(self) -> Options:
+        for what in ("number", "quantity"):
+            seen = [getattr(channel, what) for channel in self.channels]
+            twice = sorted({str(value) for value in seen if seen.count(value) > 1})
+            if twice:
+                raise ValueError(f"channels: {what} {', '.join(twice)} is there twice: once is allowed")
+        return self

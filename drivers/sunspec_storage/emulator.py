@@ -1,0 +1,392 @@
+"""A storage inverter at the far end of a Modbus line: the SunSpec map, served from the plant.
+
+Does not model: curves and droop (705 to 712), constant power factor, ramps that can be set, the
+enter-service criteria behind 703 (kept and read back; the plant has its own), reactive energy, DC
+contactors operated through 802.SetOp. Line-to-line voltages take the phases as 120 degrees apart, and
+power is shared among the phases by their apparent power. Beyond a register's range a value saturates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drivers.sunspec_storage import bms_frames, codec, points
+from drivers.sunspec_storage.bms_frames import LIMITS, MEASUREMENTS, STATE_OF_CHARGE
+from drivers.sunspec_storage.layout import Bank, Sample, alarm_words, lay_out
+from drivers.sunspec_storage.options import Options
+from drivers.sunspec_storage.points import Point
+from harness.clock import now_s
+from harness.wires import CanPort, Frame, ModbusRefusal, Refusal, Table
+
+if TYPE_CHECKING:
+    from harness.plant import RigPlant
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """One function of model 704 that falls back when its reversion time is over."""
+
+    enable: str
+    values: tuple[str, ...]
+
+    @property
+    def prefix(self) -> str:
+        return self.values[0]
+
+
+_TIMED = (
+    _Timed("WMaxLimPctEna", ("WMaxLimPct",)),
+    _Timed("WSetEna", ("WSet", "WSetPct")),
+    _Timed("VarSetEna", ("VarSet", "VarSetPct")),
+)
+
+
+class Emulator:
+    """A SunSpec storage inverter over the plant's converter (``wires.ModbusUnit``).
+
+    Measurements are renewed on a grid of rig time every ``options.refresh_s`` and stand in between: what is
+    read is as old as the last refresh. A look that comes neither within a refresh of the last one nor in its
+    rhythm finds values of its own instant, which then stand until the next refresh.
+
+    Where a CAN port is attached it obeys the battery's limits as it hears them, and knows state of
+    charge, voltage and current of the battery from there; else it sees the plant's BMS.
+
+    Attributes:
+        frozen: measurements stay at their last sample; commands still act.
+        swapped_sign: power and current of AC and DC side with the wrong sign.
+        silent: no answers.
+    """
+
+    def __init__(self, name: str, plant: RigPlant, options: Options) -> None:
+        self.name = name
+        self.frozen = False
+        self.swapped_sign = False
+        self.silent = False
+        self._plant = plant
+        self._options = options
+        self._sample: Sample | None = None
+        self._asked_s = 0.0
+        self._interval_s = 0.0
+        self._planned = 0
+        self._hears: CanPort | None = None
+        self._stop_listening: Callable[[], None] = lambda: None
+        self._heard_soc: tuple[float, float] | None = None
+        self._heard_battery: tuple[float, float] | None = None
+        self._deadlines_s: dict[_Timed, float] = {}
+        self._banks = lay_out(plant, options)
+        self._alarm_words = alarm_words(plant)
+        self._writable = {
+            bank.address + point.offset: (bank, point)
+            for bank in self._banks.values()
+            for point in bank.model.points.values()
+            if point.is_writable
+        }
+        self._allowed = self._ranges()
+        self._image = self._banks[1].image
+
+    async def start(self) -> None:
+        """Begin to listen on CAN, where a port is attached."""
+        if self._hears is not None:
+            frames = (LIMITS, STATE_OF_CHARGE, MEASUREMENTS)
+            self._stop_listening = self._hears.listen(frames, self._hear)
+
+    async def stop(self) -> None:
+        """Listen no longer."""
+        self._stop_listening()
+        self._stop_listening = lambda: None
+
+    def attach(self, port: CanPort) -> None:
+        """Give the inverter its own plug at the battery's CAN line; it listens from ``start`` on."""
+        self._hears = port
+
+    def _hear(self, frame: Frame) -> None:
+        """Take a frame of the battery; one too short is dropped."""
+        self._plant.advance(now_s())
+        if frame.arbitration_id == LIMITS and (heard := bms_frames.limits(frame.data)) is not None:
+            self._plant.converter.hear_bms(
+                heard.charge_current_limit_a, heard.discharge_current_limit_a, heard.charge_voltage_limit_v
+            )
+        elif frame.arbitration_id == STATE_OF_CHARGE:
+            self._heard_soc = bms_frames.state_of_charge(frame.data) or self._heard_soc
+        elif frame.arbitration_id == MEASUREMENTS:
+            self._heard_battery = bms_frames.measurements(frame.data) or self._heard_battery
+
+    def read(self, table: Table, address: int, count: int) -> list[int]:
+        """Answer from the map; whatever touches a register outside it is refused."""
+        self._hear_out(table)
+        first = address - points.BASES[0]
+        if first < 0 or first + count > len(self._image):
+            raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
+        self._plant.advance(now_s())
+        sample = self._look()
+        for bank in self._banks.values():
+            if first < bank.start + bank.model.size and bank.start < first + count:
+                self._show(bank, sample)
+        return self._image[first : first + count]
+
+    def _hear_out(self, table: Table) -> None:
+        """Give no answer at all while silent, and refuse every table but the holding registers.
+
+        Raises:
+            TimeoutError: no answer is to be given.
+        """
+        if self.silent:
+            raise TimeoutError(f"{self.name} is silent")
+        if table is not Table.HOLDING:
+            raise ModbusRefusal(Refusal.ILLEGAL_FUNCTION)
+
+    def _show(self, bank: Bank, sample: Sample) -> None:
+        """Bring one model's registers to the present."""
+        bank.show(sample)
+        if bank.model.number == 701:
+            bank.put_text("MnAlrmInfo", ",".join(sorted(sample.maker_alarms))[:64])
+        elif bank.model.number == 704:
+            self._count_down(bank)
+
+    def write(self, table: Table, address: int, values: Sequence[int]) -> None:
+        """Take a write of whole writable points, all of them or none."""
+        self._hear_out(table)
+        self._plant.advance(now_s())
+        taken: list[tuple[Bank, Point, int]] = []
+        place, end = address, address + len(values)
+        while place < end:
+            if place not in self._writable:
+                raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
+            bank, point = self._writable[place]
+            if place + point.size > end or bank.raw(point.name) == point.kind.unimplemented:
+                raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
+            raw = codec.to_int(point, values[place - address : place - address + point.size])
+            self._check(bank, point, raw)
+            taken.append((bank, point, raw))
+            place += point.size
+        for bank, point, raw in taken:
+            bank.put(**{point.name: raw})
+        self._act({str(point) for _, point, _ in taken})
+
+    def _check(self, bank: Bank, point: Point, raw: int) -> None:
+        """Refuse what the point may not be."""
+        allowed = self._allowed.get(str(point))
+        if raw == point.kind.unimplemented:
+            is_good = False
+        elif isinstance(allowed, tuple):
+            lowest, highest = allowed
+            is_good = lowest <= codec.scaled(raw, bank.exponent(point.name)) <= highest
+        elif allowed is not None:
+            is_good = raw in allowed
+        elif point.is_bitfield:
+            is_good = raw >> (max(point.symbols, default=-1) + 1) == 0
+        else:
+            is_good = not point.symbols or raw in point.symbols
+        if not is_good:
+            raise ModbusRefusal(Refusal.ILLEGAL_VALUE)
+
+    def _look(self) -> Sample:
+        """Give the sample that stands now, and foresee the next look."""
+        now = self._plant.now_s
+        step = self._step(now)
+        if self._sample is None or (self._step(self._sample.at_s) < step and not self.frozen):
+            self._sample = self._measure()
+        if now > self._asked_s:
+            self._interval_s = now - self._asked_s
+            self._asked_s = now
+        # A plant that is stopped at every refresh is half as fast: only the one that counts is planned.
+        planned = max(self._step(now + self._interval_s), step + 1)
+        if planned != self._planned:
+            self._planned = planned
+            self._plant.at(planned * self._options.refresh_s, lambda: self._renew(planned))
+        return self._sample
+
+    def _step(self, time_s: float) -> int:
+        """Number of the last refresh at or before a time, to a millionth; number 0 is at zero."""
+        return math.floor(time_s / self._options.refresh_s + 1e-6)
+
+    def _renew(self, planned: int) -> None:
+        """Measure at the refresh that was foreseen, unless another one has been since."""
+        is_due = self._sample is None or self._step(self._sample.at_s) < planned
+        if planned == self._planned and is_due and not self.frozen:
+            self._sample = self._measure()
+
+    def _measure(self) -> Sample:
+        """Measure everything at the plant's present."""
+        plant = self._plant
+        converter, bms = plant.converter, plant.bms
+        sign = -1.0 if self.swapped_sign else 1.0
+        if self._hears is None:
+            soc, soh = bms.soc, bms.soh
+            voltage_v, current_a = bms.voltage_v, bms.current_a
+        else:
+            soc, soh = self._heard_soc or (math.nan, math.nan)
+            voltage_v, current_a = self._heard_battery or (math.nan, math.nan)
+        cells_v = plant.string.cell_voltages_v
+        words = self._alarm_words
+        return Sample(
+            at_s=plant.now_s,
+            power_w=sign * converter.power_w,
+            reactive_power_var=sign * converter.reactive_power_var,
+            apparent_power_va=converter.apparent_power_va,
+            frequency_hz=converter.frequency_hz,
+            voltages_v=(converter.ac_voltage_v(1), converter.ac_voltage_v(2), converter.ac_voltage_v(3)),
+            currents_a=(converter.ac_current_a(1), converter.ac_current_a(2), converter.ac_current_a(3)),
+            dc_voltage_v=converter.dc_voltage_v,
+            dc_current_a=sign * converter.dc_current_a,
+            dc_power_w=sign * converter.dc_power_w,
+            injected_j=converter.energy_injected_j,
+            absorbed_j=converter.energy_absorbed_j,
+            temperature_degc=converter.temperature_degc,
+            state=converter.state,
+            is_on=converter.is_on,
+            is_grid_forming=converter.is_grid_forming,
+            alarms=frozenset(words[alarm] for alarm in converter.alarms if alarm in words),
+            maker_alarms=frozenset(alarm for alarm in converter.alarms if alarm not in words),
+            soc=soc,
+            soh=soh,
+            battery_voltage_v=voltage_v,
+            battery_current_a=sign * current_a,
+            cell_voltages_v=(float(cells_v.min()), float(cells_v.mean()), float(cells_v.max())),
+            charge_current_limit_a=bms.charge_current_limit_a,
+            discharge_current_limit_a=bms.discharge_current_limit_a,
+            is_contactor_closed=bms.contactor_closed,
+            battery_alarms=bms.alarms,
+            battery_warnings=bms.warnings,
+        )
+
+    def _act(self, written: Collection[str]) -> None:
+        """Let the plant follow what was written."""
+        converter = self._plant.converter
+        controls = self._banks[704]
+        if not {"123.Conn", "703.ES"}.isdisjoint(written):
+            if self._banks[123].raw("Conn") == 1 and self._banks[703].raw("ES") == 1:
+                converter.turn_on()
+            else:
+                converter.turn_off()
+        if "802.AlmRst" in written:
+            self._banks[802].put(AlmRst=0)  # the battery clears it once done (SunSpec model_802.json)
+        for timed in _TIMED:
+            names = (timed.enable, *timed.values, f"{timed.prefix}RvrtTms")
+            if not {f"704.{name}" for name in names}.isdisjoint(written):
+                self._start_timer(controls, timed)
+        self._command()
+
+    def _command(self) -> None:
+        """Set the converter's power from the controls as they stand."""
+        converter = self._plant.converter
+        converter.set_power_w(self._commanded_power_w())
+        converter.set_reactive_power_var(self._commanded_reactive_power_var())
+
+    def _commanded_power_w(self) -> float:
+        """Active power that the controls ask for, within every limit that is set."""
+        controls, immediate, storage = self._banks[704], self._banks[123], self._banks[124]
+        capacity = self._banks[702]
+        rating_w = min(capacity.value("WMax"), self._banks[121].value("WMax"))
+        if controls.raw("WSetEna") == 0:
+            power_w = 0.0
+        elif controls.raw("WSetMod") == 1:
+            power_w = controls.value("WSet")
+        else:
+            power_w = controls.value("WSetPct") / 100.0 * rating_w
+        discharge_w = min(rating_w, capacity.value("WDisChaRteMax"))
+        charge_w = min(rating_w, capacity.value("WChaRteMax"), storage.value("WChaMax"))
+        limited = storage.raw("StorCtl_Mod")
+        if limited & 1:
+            charge_w = min(charge_w, storage.value("InWRte") / 100.0 * storage.value("WChaMax"))
+        if limited & 2:
+            rating = self._plant.spec.converter.rated_power_w
+            discharge_w = min(discharge_w, storage.value("OutWRte") / 100.0 * rating)
+        for bank, enable in ((controls, "WMaxLimPctEna"), (immediate, "WMaxLim_Ena")):
+            if bank.raw(enable) == 1:
+                limit_w = bank.value("WMaxLimPct") / 100.0 * rating_w
+                discharge_w, charge_w = min(discharge_w, limit_w), min(charge_w, limit_w)
+        return min(max(power_w, -charge_w), discharge_w)
+
+    def _commanded_reactive_power_var(self) -> float:
+        controls = self._banks[704]
+        if controls.raw("VarSetEna") == 0:
+            return 0.0
+        most_var = self._plant.spec.converter.rated_apparent_power_va
+        if controls.raw("VarSetMod") == 4:
+            return controls.value("VarSet")
+        base = self._banks[702].value("WMax") if controls.raw("VarSetMod") == 0 else most_var
+        return controls.value("VarSetPct") / 100.0 * base
+
+    def _start_timer(self, controls: Bank, timed: _Timed) -> None:
+        """Start, start anew or end a reversion timer: each write to the function is a sign of life."""
+        duration_s = controls.raw(f"{timed.prefix}RvrtTms")
+        self._deadlines_s.pop(timed, None)
+        if duration_s == 0 or controls.raw(timed.enable) == 0:
+            return
+        deadline_s = self._plant.now_s + duration_s
+        self._deadlines_s[timed] = deadline_s
+        self._plant.at(deadline_s, lambda: self._revert(timed, deadline_s))
+
+    def _revert(self, timed: _Timed, deadline_s: float) -> None:
+        """Fall back, unless the timer was started anew since."""
+        if self._deadlines_s.get(timed) != deadline_s:
+            return
+        del self._deadlines_s[timed]
+        controls = self._banks[704]
+        for name in timed.values:
+            controls.put(**{name: controls.raw(f"{name}Rvrt")})
+        controls.put(**{timed.enable: controls.raw(f"{timed.enable}Rvrt")})
+        self._command()
+
+    def _count_down(self, controls: Bank) -> None:
+        """Show what is left of each timer, in started seconds."""
+        for timed in _TIMED:
+            left_s = self._deadlines_s.get(timed, self._plant.now_s) - self._plant.now_s
+            controls.put(**{f"{timed.prefix}RvrtRem": math.ceil(left_s)})
+
+    def _ranges(self) -> dict[str, tuple[float, float] | frozenset[int]]:
+        """Values that writable points may take, in their units; codes as sets."""
+        spec = self._plant.spec.converter
+        rated_w, charge_w, apparent = (
+            spec.rated_power_w,
+            spec.rated_charge_power_w,
+            spec.rated_apparent_power_va,
+        )
+        most_w = max(rated_w, charge_w)
+        percent = (0.0, 100.0)
+        ranges: dict[str, tuple[float, float] | frozenset[int]] = {
+            "1.DA": frozenset({self._options.unit}),
+            "121.WMax": (0.0, most_w),
+            "121.VRef": (
+                0.9 * spec.nominal_voltage_v * math.sqrt(3),
+                1.1 * spec.nominal_voltage_v * math.sqrt(3),
+            ),
+            "121.VRefOfs": (-20.0, 20.0),
+            "123.WMaxLimPct": percent,
+            # Constant power factor and the older reactive controls: mandatory points, never enabled here.
+            "123.OutPFSet": (1.0, 1.0),
+            "123.OutPFSet_Ena": frozenset({0}),
+            "123.VArPct_Ena": frozenset({0}),
+            "124.WChaMax": (0.0, charge_w),
+            "124.WChaGra": (100.0, 100.0),
+            "124.WDisChaGra": (100.0, 100.0),
+            "124.OutWRte": percent,
+            "124.InWRte": percent,
+            "702.WMax": (0.0, most_w),
+            "702.WChaRteMax": (0.0, charge_w),
+            "702.WDisChaRteMax": (0.0, rated_w),
+            "703.ESVHi": (100.0, 120.0),
+            "703.ESVLo": (50.0, 100.0),
+            "703.ESHzHi": (spec.nominal_frequency_hz, spec.nominal_frequency_hz + 5.0),
+            "703.ESHzLo": (spec.nominal_frequency_hz - 5.0, spec.nominal_frequency_hz),
+            "703.ESDlyTms": (0.0, 1000.0),
+            "704.WMaxLimPct": percent,
+            "704.WMaxLimPctRvrt": percent,
+            "704.WSet": (-charge_w, rated_w),
+            "704.WSetRvrt": (-charge_w, rated_w),
+            "704.WSetPct": (-100.0, 100.0),
+            "704.WSetPctRvrt": (-100.0, 100.0),
+            "704.VarSetMod": frozenset({0, 1, 3, 4}),
+            "704.VarSetPri": frozenset({0}),
+            "704.VarSet": (-apparent, apparent),
+            "704.VarSetRvrt": (-apparent, apparent),
+            "704.VarSetPct": (-100.0, 100.0),
+            "704.VarSetPctRvrt": (-100.0, 100.0),
+            "802.AlmRst": frozenset({0, 1}),
+            "802.SetOp": frozenset({1}),
+        }
+        return ranges

@@ -1,0 +1,676 @@
+"""The register map of the emulated inverter: what stands where, and how a measurement becomes registers.
+
+Line-to-line voltages take the phases as 120 degrees apart, and power is shared among the phases by
+their apparent power. Beyond a register's range a value saturates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from drivers.sunspec_storage import codec, points
+from drivers.sunspec_storage.options import Options
+from drivers.sunspec_storage.points import Model
+from harness.roles import OperatingState
+
+if TYPE_CHECKING:
+    from harness.plant import RigPlant
+
+
+_BATTERY_EVENTS: Mapping[str, str] = {
+    # The plant's words to 802.Evt1, without _ALARM or _WARNING; others go out as OTHER.
+    "cell_over_voltage": "OVER_VOLT",
+    "cell_under_voltage": "UNDER_VOLT",
+    "over_temperature": "OVER_TEMP",
+    "under_temperature": "UNDER_TEMP",
+    "over_current_charge": "OVER_CHARGE_CURRENT",
+    "over_current_discharge": "OVER_DISCHARGE_CURRENT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the unit measured at one of its refreshes; SI, positive out of the battery.
+
+    What it does not know is NaN, and goes out as "not implemented".
+    """
+
+    at_s: float
+    power_w: float
+    reactive_power_var: float
+    apparent_power_va: float
+    frequency_hz: float
+    voltages_v: tuple[float, float, float]
+    currents_a: tuple[float, float, float]
+    dc_voltage_v: float
+    dc_current_a: float
+    dc_power_w: float
+    injected_j: float
+    absorbed_j: float
+    temperature_degc: float
+    state: OperatingState
+    is_on: bool
+    is_grid_forming: bool
+    alarms: frozenset[str]
+    maker_alarms: frozenset[str]
+    soc: float
+    soh: float
+    battery_voltage_v: float
+    battery_current_a: float
+    cell_voltages_v: tuple[float, float, float]
+    charge_current_limit_a: float
+    discharge_current_limit_a: float
+    is_contactor_closed: bool
+    battery_alarms: frozenset[str]
+    battery_warnings: frozenset[str]
+
+    @property
+    def charge_code(self) -> int:
+        """Code of 124.ChaSt and 802.ChaSt: 1 off to 6 holding."""
+        if not self.is_contactor_closed:
+            return 1
+        if abs(self.battery_current_a) > 0.1:
+            return 3 if self.battery_current_a > 0.0 else 4
+        if self.soc <= 0.0:
+            return 2
+        return 5 if self.soc >= 1.0 else 6
+
+
+Measure = Callable[[Sample], float]
+
+
+@dataclass(slots=True)
+class _Telemetry:
+    """A measured point: where it lies, and how a sample becomes its number."""
+
+    first: int
+    size: int
+    factor: float
+    lowest: int
+    highest: int
+    unimplemented: int
+    measure: Measure
+
+
+@dataclass(slots=True)
+class Bank:
+    """One model of the map: its registers as they stand, and what is measured in them.
+
+    Attributes:
+        start: index of the ID register in ``image``.
+        image: registers of the whole map, which all banks share.
+        sample: what the measured points show.
+    """
+
+    model: Model
+    start: int
+    image: list[int]
+    telemetry: list[_Telemetry] = field(default_factory=list)
+    sample: Sample | None = None
+
+    @property
+    def address(self) -> int:
+        """Address of the ID register."""
+        return points.BASES[0] + self.start
+
+    def exponent(self, name: str) -> int:
+        """Power of ten of a point, 0 where it has none."""
+        scale = self.model.points[name].scale
+        return self.raw(scale) if scale else 0
+
+    def raw(self, name: str) -> int:
+        """A number as it lies in the registers."""
+        point = self.model.points[name]
+        first = self.start + point.offset
+        return codec.to_int(point, self.image[first : first + point.size])
+
+    def value(self, name: str) -> float:
+        """A number in the point's unit."""
+        return codec.scaled(self.raw(name), self.exponent(name))
+
+    def put(self, **raws: int) -> None:
+        """Set points to raw numbers."""
+        for name, raw in raws.items():
+            self._set(name, codec.from_int(self.model.points[name], raw))
+
+    def put_values(self, **values: float) -> None:
+        """Set points to numbers in their units; the scale factors must stand already."""
+        for name, value in values.items():
+            raw = codec.unscaled(value, self.exponent(name))
+            self._set(name, codec.from_int(self.model.points[name], raw))
+
+    def put_text(self, name: str, text: str) -> None:
+        """Set a string."""
+        self._set(name, codec.from_text(self.model.points[name], text))
+
+    def _set(self, name: str, registers: list[int]) -> None:
+        first = self.start + self.model.points[name].offset
+        self.image[first : first + len(registers)] = registers
+
+    def measured(self, measures: Mapping[str, Measure]) -> None:
+        """Let points follow the samples; the scale factors must stand already."""
+        for name, measure in measures.items():
+            point, kind = self.model.points[name], self.model.points[name].kind
+            factor = 10.0 ** -self.exponent(name)
+            first = self.start + point.offset
+            self.telemetry.append(
+                _Telemetry(first, point.size, factor, kind.lowest, kind.highest, kind.unimplemented, measure)
+            )
+
+    def show(self, sample: Sample) -> None:
+        """Bring the measured points to a sample."""
+        if self.sample is sample:
+            return
+        self.sample = sample
+        image = self.image
+        for entry in self.telemetry:
+            value = entry.measure(sample) * entry.factor
+            if math.isnan(value):
+                raw = entry.unimplemented
+            else:
+                raw = min(max(round(value), entry.lowest), entry.highest)
+            for place in range(entry.first + entry.size - 1, entry.first - 1, -1):
+                image[place] = raw & 0xFFFF
+                raw >>= 16
+
+
+def _empty(model: Model) -> list[int]:
+    """Registers of a model in which nothing is implemented."""
+    registers = [model.number, model.length]
+    for point in model.points.values():
+        if point.offset >= 2:
+            empty = (
+                [0] * point.size
+                if point.type == "string"
+                else codec.from_int(point, point.kind.unimplemented)
+            )
+            registers += empty
+    return registers
+
+
+def _exponent(largest: float, highest: int) -> int:
+    """Finest scale factor, two decimals at most, that still holds twice the largest value expected."""
+    exponent = -2
+    while 2.0 * largest > highest * 10.0**exponent:
+        exponent += 1
+    return exponent
+
+
+@cache
+def _state_code(state: OperatingState) -> int:
+    """Code of 701.InvSt; 103.St counts from 1 where it counts from 0 (SunSpec model_103.json)."""
+    words = {state: word for word, state in points.STATES.items()}
+    return points.model(701).points["InvSt"].code(words[state])
+
+
+def _bits(point: str, model: int, names: frozenset[str]) -> int:
+    """Number of a bit field with these names set."""
+    known = points.model(model).points[point]
+    return sum(1 << known.code(name) for name in names)
+
+
+def alarm_words(plant: RigPlant) -> dict[str, str]:
+    """The plant's alarms that 701.Alrm has bits for; others go out as the maker's own."""
+    ride_through = plant.spec.converter.ride_through
+    words = {"dc_lost": "DC_DISCONNECT"}
+    words |= {step.name: "AC_OVER_VOLT" for step in ride_through.over_voltage}
+    words |= {step.name: "AC_UNDER_VOLT" for step in ride_through.under_voltage}
+    words |= {step.name: "OVER_FREQUENCY" for step in ride_through.over_frequency}
+    words |= {step.name: "UNDER_FREQUENCY" for step in ride_through.under_frequency}
+    return words
+
+
+def _alarm_bits(sample: Sample) -> int:
+    own = {"MANUFACTURER_ALRM"} if sample.maker_alarms else set()
+    return _bits("Alrm", 701, sample.alarms | own)
+
+
+def _event_bits(sample: Sample) -> int:
+    names = {f"{_BATTERY_EVENTS.get(alarm, 'OTHER')}_ALARM" for alarm in sample.battery_alarms}
+    names |= {f"{_BATTERY_EVENTS.get(warning, 'OTHER')}_WARNING" for warning in sample.battery_warnings}
+    return _bits("Evt1", 802, frozenset(names))
+
+
+def _power_factor(sample: Sample) -> float:
+    """Active over apparent power, with the sign of active power (SunSpec model_701.json)."""
+    return sample.power_w / sample.apparent_power_va if sample.apparent_power_va > 1.0 else 1.0
+
+
+def _line_voltages_v(sample: Sample) -> tuple[float, float, float]:
+    """Line-to-line voltages 1-2, 2-3 and 3-1."""
+    u1, u2, u3 = sample.voltages_v
+    return tuple(math.sqrt(a * a + b * b + a * b) for a, b in ((u1, u2), (u2, u3), (u3, u1)))  # type: ignore[return-value]
+
+
+def _phase_share(sample: Sample, phase: int) -> float:
+    """Part of apparent power in one phase, 0 to 2."""
+    powers = [u * i for u, i in zip(sample.voltages_v, sample.currents_a, strict=True)]
+    total = sum(powers)
+    return powers[phase] / total if total > 0.0 else 1.0 / 3.0
+
+
+def _clipped_share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratings:
+    """What the unit's nameplate says, in SI, and the scale factors that follow from it."""
+
+    power_w: float
+    charge_w: float
+    apparent_va: float
+    voltage_v: float
+    line_voltage_v: float
+    current_a: float
+    frequency_hz: float
+    dc_voltage_v: float
+    dc_current_a: float
+    capacity_ah: float
+    energy_wh: float
+
+    @property
+    def watt_sf(self) -> int:
+        return _exponent(self.apparent_va, 32767)
+
+    @property
+    def volt_sf(self) -> int:
+        return _exponent(self.line_voltage_v, 65534)
+
+    @property
+    def ampere_sf(self) -> int:
+        return _exponent(self.current_a, 32767)
+
+    @property
+    def dc_volt_sf(self) -> int:
+        return _exponent(self.dc_voltage_v, 65534)
+
+    @property
+    def dc_ampere_sf(self) -> int:
+        return _exponent(self.dc_current_a, 32767)
+
+    @property
+    def energy_sf(self) -> int:
+        return max(_exponent(self.energy_wh, 65534), 0)
+
+
+def _ratings(plant: RigPlant, options: Options) -> _Ratings:
+    spec, battery, chemistry = plant.spec.converter, plant.spec.battery, plant.string.chemistry
+    capacity_ah = chemistry.capacity_ah * battery.cells_in_parallel
+    # Mean open-circuit voltage over the whole range of charge.
+    mean_v = battery.cells_in_series * math.fsum(chemistry.ocv_v(step / 100) for step in range(101)) / 101
+    return _Ratings(
+        power_w=spec.rated_power_w,
+        charge_w=spec.rated_charge_power_w,
+        apparent_va=spec.rated_apparent_power_va,
+        voltage_v=spec.nominal_voltage_v,
+        line_voltage_v=spec.nominal_voltage_v * math.sqrt(3.0),
+        current_a=spec.rated_apparent_power_va / spec.nominal_voltage_v,
+        frequency_hz=spec.nominal_frequency_hz,
+        dc_voltage_v=plant.spec.bms.charge_voltage_limit_v,
+        dc_current_a=spec.maximum_dc_current_a,
+        capacity_ah=capacity_ah,
+        energy_wh=options.energy_rating_wh or capacity_ah * mean_v,
+    )
+
+
+def lay_out(plant: RigPlant, options: Options) -> dict[int, Bank]:
+    """Put the models one behind the other, each with what it holds at power-up; all share one image."""
+    banks: dict[int, Bank] = {}
+    image = list(points.MARKER)
+    for number in points.MODELS:
+        model = points.model(number)
+        banks[number] = Bank(model, len(image), image)
+        image += _empty(model)
+    image += [points.END, 0]
+    ratings = _ratings(plant, options)
+    _fill_common(banks[1], options)
+    _fill_inverter(banks[103], ratings)
+    _fill_nameplate(banks[120], ratings)
+    _fill_settings(banks[121], ratings)
+    _fill_immediate(banks[123], is_on=plant.spec.converter.starts_on)
+    _fill_storage(banks[124], ratings)
+    _fill_ac(banks[701], ratings)
+    _fill_capacity(banks[702], ratings)
+    _fill_enter_service(banks[703], plant)
+    _fill_controls(banks[704], ratings)
+    _fill_capacity_left(banks[713], ratings)
+    _fill_battery(banks[802], plant, ratings)
+    return banks
+
+
+def _fill_common(bank: Bank, options: Options) -> None:
+    for name, text in (
+        ("Mn", options.maker),
+        ("Md", options.model),
+        ("Vr", options.firmware),
+        ("SN", options.serial),
+    ):
+        bank.put_text(name, text)
+    bank.put(DA=options.unit)
+
+
+def _fill_inverter(bank: Bank, ratings: _Ratings) -> None:
+    bank.put(
+        A_SF=ratings.ampere_sf,
+        V_SF=ratings.volt_sf,
+        W_SF=ratings.watt_sf,
+        Hz_SF=-2,
+        VA_SF=ratings.watt_sf,
+        VAr_SF=ratings.watt_sf,
+        PF_SF=-1,
+        WH_SF=0,
+        DCA_SF=ratings.dc_ampere_sf,
+        DCV_SF=ratings.dc_volt_sf,
+        DCW_SF=ratings.watt_sf,
+        Tmp_SF=-1,
+        Evt2=0,
+    )
+    bank.measured(
+        {
+            "A": lambda s: sum(s.currents_a),
+            "AphA": lambda s: s.currents_a[0],
+            "AphB": lambda s: s.currents_a[1],
+            "AphC": lambda s: s.currents_a[2],
+            "PPVphAB": lambda s: _line_voltages_v(s)[0],
+            "PPVphBC": lambda s: _line_voltages_v(s)[1],
+            "PPVphCA": lambda s: _line_voltages_v(s)[2],
+            "PhVphA": lambda s: s.voltages_v[0],
+            "PhVphB": lambda s: s.voltages_v[1],
+            "PhVphC": lambda s: s.voltages_v[2],
+            "W": lambda s: s.power_w,
+            "Hz": lambda s: s.frequency_hz,
+            "VA": lambda s: s.apparent_power_va,
+            "VAr": lambda s: s.reactive_power_var,
+            "PF": lambda s: 100.0 * _power_factor(s),
+            "WH": lambda s: s.injected_j / 3600.0,
+            "DCA": lambda s: abs(s.dc_current_a),
+            "DCV": lambda s: s.dc_voltage_v,
+            "DCW": lambda s: s.dc_power_w,
+            "TmpCab": lambda s: s.temperature_degc,
+            "TmpSnk": lambda s: s.temperature_degc,
+            "St": lambda s: _state_code(s.state) + 1,
+            "Evt1": lambda s: _alarm_bits(s) & 0xFFFF,
+        }
+    )
+
+
+def _fill_nameplate(bank: Bank, ratings: _Ratings) -> None:
+    bank.put(
+        DERTyp=82,
+        WRtg_SF=ratings.watt_sf,
+        VARtg_SF=ratings.watt_sf,
+        VArRtg_SF=ratings.watt_sf,
+        ARtg_SF=ratings.ampere_sf,
+        PFRtg_SF=-2,
+        WHRtg_SF=ratings.energy_sf,
+        AhrRtg_SF=-1,
+        MaxChaRte_SF=ratings.watt_sf,
+        MaxDisChaRte_SF=ratings.watt_sf,
+    )
+    # Quadrants 1 and 2 inject reactive power, 3 and 4 absorb it.
+    bank.put_values(
+        WRtg=ratings.power_w,
+        VARtg=ratings.apparent_va,
+        VArRtgQ1=ratings.apparent_va,
+        VArRtgQ2=ratings.apparent_va,
+        VArRtgQ3=-ratings.apparent_va,
+        VArRtgQ4=-ratings.apparent_va,
+        ARtg=ratings.current_a,
+        PFRtgQ1=0.0,
+        PFRtgQ2=0.0,
+        PFRtgQ3=0.0,
+        PFRtgQ4=0.0,
+        WHRtg=ratings.energy_wh,
+        AhrRtg=ratings.capacity_ah,
+        MaxChaRte=ratings.charge_w,
+        MaxDisChaRte=ratings.power_w,
+    )
+
+
+def _fill_settings(bank: Bank, ratings: _Ratings) -> None:
+    bank.put(WMax_SF=ratings.watt_sf, VRef_SF=-1, VRefOfs_SF=-1, ECPNomHz_SF=-2)
+    bank.put_values(WMax=ratings.power_w, VRef=ratings.line_voltage_v, VRefOfs=0.0)
+
+
+def _fill_immediate(bank: Bank, *, is_on: bool) -> None:
+    bank.put(
+        Conn=int(is_on),
+        WMaxLimPct_SF=-1,
+        WMaxLim_Ena=0,
+        OutPFSet_SF=-2,
+        OutPFSet_Ena=0,
+        VArPct_Ena=0,
+    )
+    bank.put_values(WMaxLimPct=100.0, OutPFSet=1.0)
+
+
+def _fill_storage(bank: Bank, ratings: _Ratings) -> None:
+    bank.put(
+        StorCtl_Mod=0,
+        WChaMax_SF=ratings.watt_sf,
+        WChaDisChaGra_SF=0,
+        ChaState_SF=-1,
+        StorAval_SF=-1,
+        InBatV_SF=ratings.dc_volt_sf,
+        InOutWRte_SF=-2,
+    )
+    bank.put_values(WChaMax=ratings.charge_w, WChaGra=100.0, WDisChaGra=100.0, OutWRte=100.0, InWRte=100.0)
+    bank.measured(
+        {
+            "ChaState": lambda s: 100.0 * _clipped_share(s.soc),
+            "StorAval": lambda s: ratings.capacity_ah * s.soh * _clipped_share(s.soc),
+            "InBatV": lambda s: s.battery_voltage_v,
+            "ChaSt": lambda s: s.charge_code,
+        }
+    )
+
+
+def _fill_ac(bank: Bank, ratings: _Ratings) -> None:
+    bank.put(
+        ACType=2,
+        A_SF=ratings.ampere_sf,
+        V_SF=ratings.volt_sf,
+        Hz_SF=-3,
+        W_SF=ratings.watt_sf,
+        PF_SF=-3,
+        VA_SF=ratings.watt_sf,
+        Var_SF=ratings.watt_sf,
+        TotWh_SF=0,
+        Tmp_SF=-1,
+        ThrotSrc=0,
+    )
+    measures: dict[str, Measure] = {
+        "St": lambda s: s.is_on,
+        "InvSt": lambda s: _state_code(s.state),
+        "ConnSt": lambda s: s.is_on and not s.is_grid_forming,
+        "Alrm": _alarm_bits,
+        "DERMode": lambda s: 2 if s.is_grid_forming else 1,
+        "W": lambda s: s.power_w,
+        "VA": lambda s: s.apparent_power_va,
+        "Var": lambda s: s.reactive_power_var,
+        "PF": _power_factor,
+        "A": lambda s: sum(s.currents_a),
+        "LLV": lambda s: sum(_line_voltages_v(s)) / 3.0,
+        "LNV": lambda s: sum(s.voltages_v) / 3.0,
+        "Hz": lambda s: s.frequency_hz,
+        "TotWhInj": lambda s: s.injected_j / 3600.0,
+        "TotWhAbs": lambda s: s.absorbed_j / 3600.0,
+        "TmpCab": lambda s: s.temperature_degc,
+        "TmpSnk": lambda s: s.temperature_degc,
+    }
+    for phase, lines in ((1, "L1L2"), (2, "L2L3"), (3, "L3L1")):
+        measures |= _phase_measures(phase, lines)
+    bank.measured(measures)
+
+
+def _phase_measures(phase: int, lines: str) -> dict[str, Measure]:
+    """Points of 701 for one phase."""
+    index = phase - 1
+    return {
+        f"WL{phase}": lambda s: s.power_w * _phase_share(s, index),
+        f"VAL{phase}": lambda s: s.voltages_v[index] * s.currents_a[index],
+        f"VarL{phase}": lambda s: s.reactive_power_var * _phase_share(s, index),
+        f"PFL{phase}": _power_factor,
+        f"AL{phase}": lambda s: s.currents_a[index],
+        f"V{lines}": lambda s: _line_voltages_v(s)[index],
+        f"VL{phase}": lambda s: s.voltages_v[index],
+    }
+
+
+def _fill_capacity(bank: Bank, ratings: _Ratings) -> None:
+    bank.put(
+        W_SF=ratings.watt_sf,
+        PF_SF=-2,
+        VA_SF=ratings.watt_sf,
+        Var_SF=ratings.watt_sf,
+        V_SF=ratings.volt_sf,
+        A_SF=ratings.ampere_sf,
+        NorOpCatRtg=1,
+        AbnOpCatRtg=1,
+        CtrlModes=_bits("CtrlModes", 702, frozenset({"MAX_W", "FIXED_W", "FIXED_VAR"})),
+        IntIslandCatRtg=_bits("IntIslandCatRtg", 702, frozenset({"INT_ISL_CAPABLE"})),
+    )
+    # Voltages line to line, as a three-phase nameplate says them; the model leaves it open.
+    bank.put_values(
+        WMaxRtg=ratings.power_w,
+        VAMaxRtg=ratings.apparent_va,
+        VarMaxInjRtg=ratings.apparent_va,
+        VarMaxAbsRtg=ratings.apparent_va,
+        WChaRteMaxRtg=ratings.charge_w,
+        WDisChaRteMaxRtg=ratings.power_w,
+        VNomRtg=ratings.line_voltage_v,
+        VMaxRtg=1.1 * ratings.line_voltage_v,
+        VMinRtg=0.88 * ratings.line_voltage_v,
+        AMaxRtg=ratings.current_a,
+        WMax=max(ratings.power_w, ratings.charge_w),
+        WChaRteMax=ratings.charge_w,
+        WDisChaRteMax=ratings.power_w,
+    )
+
+
+def _fill_enter_service(bank: Bank, plant: RigPlant) -> None:
+    spec = plant.spec.converter
+    low_pu, high_pu = spec.enter_voltage_pu
+    below_hz, above_hz = spec.enter_frequency_hz
+    bank.put(ES=1, V_SF=-1, Hz_SF=-2, ESDlyTms=round(spec.return_delay_s))
+    bank.put_values(
+        ESVHi=100.0 * high_pu,
+        ESVLo=100.0 * low_pu,
+        ESHzHi=spec.nominal_frequency_hz + above_hz,
+        ESHzLo=spec.nominal_frequency_hz + below_hz,
+    )
+
+
+def _fill_controls(bank: Bank, ratings: _Ratings) -> None:
+    # At power-up it stands under remote command, at zero.
+    bank.put(
+        WMaxLimPctEna=0,
+        WMaxLimPctEnaRvrt=0,
+        WMaxLimPctRvrtTms=0,
+        WMaxLimPctRvrtRem=0,
+        WMaxLimPct_SF=-1,
+        WSetEna=1,
+        WSetMod=1,
+        WSet=0,
+        WSetRvrt=0,
+        WSetPct=0,
+        WSetPctRvrt=0,
+        WSetEnaRvrt=1,
+        WSetRvrtTms=0,
+        WSetRvrtRem=0,
+        WSet_SF=ratings.watt_sf,
+        WSetPct_SF=-1,
+        VarSetEna=0,
+        VarSetMod=4,
+        VarSetPri=0,
+        VarSet=0,
+        VarSetRvrt=0,
+        VarSetPct=0,
+        VarSetPctRvrt=0,
+        VarSetEnaRvrt=0,
+        VarSetRvrtTms=0,
+        VarSetRvrtRem=0,
+        VarSet_SF=ratings.watt_sf,
+        VarSetPct_SF=-1,
+    )
+    bank.put_values(WMaxLimPct=100.0, WMaxLimPctRvrt=100.0)
+
+
+def _fill_capacity_left(bank: Bank, ratings: _Ratings) -> None:
+    bank.put(WH_SF=ratings.energy_sf, Pct_SF=-1)
+    bank.put_values(WHRtg=ratings.energy_wh)
+    bank.measured(
+        {
+            "WHAvail": lambda s: ratings.energy_wh * _clipped_share(s.soc) * s.soh,
+            "SoC": lambda s: 100.0 * _clipped_share(s.soc),
+            "SoH": lambda s: 100.0 * s.soh,
+            "Sta": lambda s: 2 if s.battery_alarms else 1 if s.battery_warnings else 0,
+        }
+    )
+
+
+def _battery_state(sample: Sample) -> int:
+    """802.State: 1 disconnected, 3 connected, 99 fault."""
+    if sample.battery_alarms:
+        return 99
+    return 3 if sample.is_contactor_closed else 1
+
+
+def _fill_battery(bank: Bank, plant: RigPlant, ratings: _Ratings) -> None:
+    bank.put(
+        AHRtg_SF=-1,
+        WHRtg_SF=ratings.energy_sf,
+        WChaDisChaMax_SF=ratings.watt_sf,
+        SoC_SF=-1,
+        DoD_SF=-1,
+        SoH_SF=-1,
+        V_SF=ratings.dc_volt_sf,
+        CellV_SF=-3,
+        A_SF=ratings.dc_ampere_sf,
+        AMax_SF=ratings.dc_ampere_sf,
+        W_SF=ratings.watt_sf,
+        LocRemCtl=0,
+        CtrlHb=0,
+        AlmRst=0,
+        Typ=4 if plant.string.chemistry.name.startswith("lfp") else 99,
+        Evt2=0,
+        EvtVnd1=0,
+        EvtVnd2=0,
+        SetOp=1,
+        SetInvState=3,
+    )
+    bank.put_values(
+        AHRtg=ratings.capacity_ah,
+        WHRtg=ratings.energy_wh,
+        WChaRteMax=ratings.charge_w,
+        WDisChaRteMax=ratings.power_w,
+        SoCMax=100.0,
+        SoCMin=0.0,
+        VMax=plant.spec.bms.charge_voltage_limit_v,
+        VMin=plant.spec.bms.discharge_voltage_limit_v,
+    )
+    # 802.A and W are "to/from" and nothing more (SunSpec model_802.json); here positive discharges.
+    bank.measured(
+        {
+            "SoC": lambda s: 100.0 * _clipped_share(s.soc),
+            "DoD": lambda s: 100.0 * (1.0 - _clipped_share(s.soc)),
+            "SoH": lambda s: 100.0 * s.soh,
+            "ChaSt": lambda s: s.charge_code,
+            "Hb": lambda s: int(s.at_s) & 0x7FFF,
+            "State": _battery_state,
+            "Evt1": _event_bits,
+            "V": lambda s: s.battery_voltage_v,
+            "CellVMin": lambda s: s.cell_voltages_v[0],
+            "CellVAvg": lambda s: s.cell_voltages_v[1],
+            "CellVMax": lambda s: s.cell_voltages_v[2],
+            "A": lambda s: s.battery_current_a,
+            "AChaMax": lambda s: s.charge_current_limit_a,
+            "ADisChaMax": lambda s: s.discharge_current_limit_a,
+            "W": lambda s: s.battery_voltage_v * s.battery_current_a,
+        }
+    )

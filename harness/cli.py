@@ -1,0 +1,264 @@
+"""``rackproof``: a first reading in a minute, the rig's files checked, and emulators in a process of their own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import inspect
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.clock import run_virtual, run_wall
+from harness.errors import ConfigurationError, RackproofError, Unsafe
+from harness.rig.bench import Bench, Setup, open_bench
+from harness.rig.files import load_product, load_rig, load_site, write_rig
+from harness.rig.refusals import refusals
+from harness.rig.rig_file import RigFile
+
+if TYPE_CHECKING:
+    from harness.rig.product_file import ProductFile
+
+EXIT_OK = 0
+EXIT_TROUBLE = 1
+EXIT_USAGE = 4
+"""As pytest's own: a mistake in a file or an option."""
+
+_COMMANDS = (
+    "set_",
+    "turn_",
+    "start_",
+    "stop_",
+    "load_",
+    "open",
+    "close",
+    "arm",
+    "insert",
+    "remove",
+    "restore",
+    "waveforms",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigurationError as error:
+        count = len(error.mistakes)
+        print(f"{count} mistake{'s' if count > 1 else ''}:", *error.mistakes, sep="\n  ", file=sys.stderr)
+        return EXIT_USAGE
+    except Unsafe as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return EXIT_TROUBLE
+    except RackproofError as error:
+        print(str(error), file=sys.stderr)
+        return EXIT_TROUBLE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rackproof", description="Test plans for battery and server racks, on a rig."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[Any], int], text: str, *, on_rig: bool = True
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        if on_rig:
+            made.add_argument("rig", help="name in fixtures/rigs/, or a path")
+            made.add_argument("--product", help="product under test, if not the rig's own")
+        return made
+
+    read = command("read", _read, "Read one value from one device.")
+    read.add_argument("value", help="<device>.<reading>, for example inverter.ac_power_w")
+    read.add_argument("argument", nargs="*", help="what the reading asks for: a phase, a node")
+    read.add_argument("--emulate", action="store_true", help="on an emulator, in virtual time")
+    check = command("check", _check, "Check a rig's files, then reach each of its devices.")
+    check.add_argument("--emulate", action="store_true", help="on emulators, in virtual time")
+    plans = command("plans", _plans, "List the test plans, and which of them a rig can run.", on_rig=False)
+    plans.add_argument("rig", nargs="?", help="name in fixtures/rigs/, or a path")
+    plans.add_argument("--emulate", action="store_true", help="as they would run emulated")
+    plans.add_argument("--testplans", default="testplans", help="folder of the plans (default: testplans)")
+    emulate = command(
+        "emulate", _emulate, "Serve a rig's emulators in real time, and write a rig file that points at them."
+    )
+    emulate.add_argument("--write", metavar="PATH", help="of the rig file (default: <rig>_emulated.toml)")
+    arm = command("arm", _arm, "Permit a rig to be energised, for a time.")
+    arm.add_argument("--person", required=True, help="who answers for it")
+    arm.add_argument("--minutes", type=float, default=60.0, help="how long (default: 60)")
+    command("disarm", _disarm, "Take the permission back.")
+    verify = command("verify", _verify, "Verify a run: its chain, its files, its signature.", on_rig=False)
+    verify.add_argument("folder", type=Path, help="of the run")
+    seal = command("seal", _seal, "Seal a run whose process was killed.", on_rig=False)
+    seal.add_argument("folder", type=Path, help="of the run")
+    return parser
+
+
+def _files(options: Any) -> tuple[RigFile, ProductFile]:
+    rig = load_rig(options.rig)
+    return rig, load_product(options.product or rig.product)
+
+
+def _on_bench(
+    rig: RigFile,
+    product: ProductFile,
+    work: Callable[[Bench], Coroutine[Any, Any, int]],
+    *,
+    emulate: bool,
+    only: frozenset[str] | None = None,
+) -> int:
+    """Open a bench, do something on it, close it."""
+    setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), seed=rig.seed)
+
+    async def run() -> int:
+        async with open_bench(setup, emulate=emulate, only=only) as bench:
+            return await work(bench)
+
+    return run_virtual(run) if emulate else run_wall(run)
+
+
+def _read(options: Any) -> int:
+    rig, product = _files(options)
+    device, _, quantity = options.value.partition(".")
+    by_role = {each.role: name for name, each in rig.devices.items()}
+    device = by_role.get(device, device)
+    if device not in rig.devices:
+        raise ConfigurationError(f"rig {rig.name} has no device {device!r}; it has: {', '.join(rig.devices)}")
+
+    async def read(bench: Bench) -> int:
+        driver = bench.devices[device]
+        known = _readings(driver)
+        if quantity not in known:
+            raise ConfigurationError(
+                f"{device} ({rig.devices[device].driver}) has no reading {quantity!r}; it has: {', '.join(sorted(known))}"
+            )
+        method = getattr(driver, quantity)
+        wanted = [
+            name for name, each in inspect.signature(method).parameters.items() if each.default is each.empty
+        ]
+        if len(options.argument) < len(wanted):
+            raise ConfigurationError(f"{options.value} asks for: {', '.join(wanted)}")
+        values = [int(each) if each.lstrip("-").isdigit() else each for each in options.argument]
+        result = await method(*values)
+        value = getattr(result, "value", result)
+        shown = f"{value:.6g}" if isinstance(value, float) else value
+        at = f"  at {result.at_s:.3f} s" if hasattr(result, "at_s") else ""
+        print(f"{device}.{quantity} = {shown}{at}")
+        return EXIT_OK
+
+    return _on_bench(rig, product, read, emulate=options.emulate, only=frozenset({device}))
+
+
+def _readings(driver: Any) -> list[str]:
+    """Name the calls of a driver that ask and change nothing."""
+    return [
+        name
+        for name in dir(type(driver))
+        if not name.startswith("_")
+        and inspect.iscoroutinefunction(getattr(type(driver), name))
+        and not name.startswith(_COMMANDS)
+    ]
+
+
+def _check(options: Any) -> int:
+    rig, product = _files(options)
+    load_site(rig.site)
+    print(
+        f"rig {rig.name}: {len(rig.devices)} devices on {len(rig.wires)} wires, product {product.name}: files are sound"
+    )
+    for reason in refusals(rig, product):
+        print(f"not to be energised: {reason}")
+
+    async def reach(bench: Bench) -> int:
+        for name, driver in bench.devices.items():
+            who = await driver.identity()
+            tried = bench.setup.find_driver(rig.devices[name].driver).TRIED
+            print(
+                f"  {name:<12} {who.maker} {who.model}, serial {who.serial}, firmware {who.firmware} (driver: {tried})"
+            )
+        return EXIT_OK
+
+    return _on_bench(rig, product, reach, emulate=options.emulate)
+
+
+def _plans(options: Any) -> int:
+    from harness.listing import list_plans  # noqa: PLC0415 - pytest loads for the listing alone
+
+    rig = None if options.rig is None else load_rig(options.rig)
+    return list_plans(Path(options.testplans), rig)
+
+
+def _emulate(options: Any) -> int:
+    from harness.rig.emulation import serve  # noqa: PLC0415 - vendors load when emulators are served
+
+    rig, product = _files(options)
+    path = Path(options.write or f"{rig.name}_emulated.toml")
+
+    async def run() -> int:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop.set)
+        setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), seed=rig.seed)
+        async with serve(setup) as served:
+            write_rig(served, path)
+            print(f"{rig.name}: {len(rig.devices)} emulators in real time; rig file: {path}", flush=True)
+            print(f"  rackproof arm {path} --person NAME", flush=True)
+            print(f"  pytest testplans/ --rig={path}", flush=True)
+            print("stop with Ctrl-C", flush=True)
+            await stop.wait()
+        return EXIT_OK
+
+    return run_wall(run)
+
+
+def _arm(options: Any) -> int:
+    from harness.safety.arming import CHECKLIST, arm  # noqa: PLC0415
+
+    rig, product = _files(options)
+    reasons = refusals(rig, product)
+    if reasons:
+        raise Unsafe("; ".join(reasons))
+    until = arm(rig, options.person, options.minutes)
+    print(f"rig {rig.name} is armed by {options.person} until {until:%Y-%m-%d %H:%M:%S}, who confirms:")
+    print(*(f"  - {line}" for line in CHECKLIST), sep="\n")
+    return EXIT_OK
+
+
+def _disarm(options: Any) -> int:
+    from harness.safety.arming import disarm  # noqa: PLC0415
+
+    rig = load_rig(options.rig)
+    disarm(rig)
+    print(f"rig {rig.name} is not armed")
+    return EXIT_OK
+
+
+def _verify(options: Any) -> int:
+    from harness.record.logbook import verify  # noqa: PLC0415
+
+    findings = verify(options.folder)
+    print(*(findings or [f"{options.folder}: sealed, whole and signed"]), sep="\n")
+    return EXIT_TROUBLE if findings else EXIT_OK
+
+
+def _seal(options: Any) -> int:
+    from harness.clock import wall_time  # noqa: PLC0415
+    from harness.record.run import seal_folder  # noqa: PLC0415
+
+    record = seal_folder(options.folder, wall_time())
+    print(f"{options.folder}: sealed, {record.verdict}")
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""Between pytest and a rig: begins each plan, turns its verdict into an outcome, ends the run."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+from harness.clock import rig_loop
+from harness.errors import ConfigurationError, RackproofError
+from harness.judge import Verdict
+from harness.plans import PlanSpec, spec_of
+from harness.plugin import EXIT_NOT_TESTABLE
+from harness.report.terminal import LiveView, write_summary
+from harness.rig.bench import Bench
+from harness.session import Choice, PlanRun, RigSession
+
+PLAN_RUN = pytest.StashKey[PlanRun]()
+
+
+class Conductor:
+    """Registered as a plugin when a rig is named."""
+
+    def __init__(self, session: RigSession, option: argparse.Namespace, stream: TextIO) -> None:
+        self.rig_session = session
+        self.option = option
+        self.left_out: list[str] = []
+        self.runs: list[PlanRun] = []
+        self.sealed_in: Path | None = None
+        self.record: Any = None
+        self.live = LiveView(watched=tuple(self._watched()), stream=stream)
+        session.watch = self.live.observe
+        session.tick = self._tick
+
+    def _watched(self) -> Iterator[str]:
+        """Name the few values that matter while a plan runs."""
+        quantities = {
+            "inverter": ("ac_power_w",),
+            "battery": ("voltage_v", "current_a", "soc"),
+            "grid_source": ("voltage_v", "frequency_hz"),
+        }
+        for name, device in self.rig_session.rig.devices.items():
+            for quantity in quantities.get(device.role, ()):
+                yield f"{name}.{quantity}"
+
+    def _tick(self) -> None:
+        self.live.refresh(asyncio.get_running_loop().time())
+
+    @classmethod
+    def from_options(cls, option: argparse.Namespace, root: Path, stream: TextIO) -> Conductor:
+        """Read what the command line chose.
+
+        Raises:
+            ConfigurationError: with every mistake.
+        """
+        if option.emulate not in (None, "all"):
+            raise ConfigurationError(
+                f"--emulate={option.emulate}: emulating some devices of a rig needs the plant to follow a measured "
+                "current, which is not there yet; use --emulate for all devices"
+            )
+        session = RigSession(
+            Choice(
+                rig=option.rig,
+                product=option.product,
+                site=option.site,
+                emulate=option.emulate is not None,
+                form=option.form,
+                serial=option.serial,
+                seed=option.seed,
+                operator=option.operator,
+                order=option.order,
+                seeded_faults=tuple(option.seed_fault),
+                root=root,
+                runs=Path(option.runs),
+            )
+        )
+        for plugin, why in (
+            ("numprocesses", "xdist"),
+            ("reruns", "re-runs"),
+            ("random_order_bucket", "random order"),
+        ):
+            if getattr(option, plugin, None) and not session.is_virtual:
+                raise ConfigurationError(
+                    f"{why} on hardware: one rig, one order, one attempt at a time; switch it off"
+                )
+        return cls(session, option, stream)
+
+    @property
+    def scope(self) -> str:
+        """Scope of loop and bench: fresh for each plan in virtual time, one for the session on hardware."""
+        return "function" if self.rig_session.is_virtual else "session"
+
+    def fixture_modules(self) -> Iterable[str]:
+        """Name the modules that hold the fixtures of this kind of run."""
+        bench = "bench_each_plan" if self.rig_session.is_virtual else "bench_all_plans"
+        modules = (
+            bench,
+            "battery",
+            "inverter",
+            "grid",
+            "analyzer",
+            "recorder",
+            "fault_inserter",
+            "run",
+            "telemetry_check",
+        )
+        return (f"rackproof_fixtures.{module}" for module in modules)
+
+    def header(self) -> list[str]:
+        """Say on what the plans run."""
+        session = self.rig_session
+        clock = "virtual time" if session.is_virtual else "wall clock"
+        kind = "emulated" if session.is_emulated else "HARDWARE"
+        f0s = "/".join(f"{f0:g}" for f0 in session.frequencies_hz())
+        return [
+            f"rig: {session.rig.name} ({kind}, {clock}, {f0s} Hz), product: {session.product.name}, "
+            f"site: {session.site.name}, form: {session.form}, seed: {session.seed}"
+        ]
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """One line a plan is written here; pytest's own line of dots would stand in between."""
+        reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.showfspath = False
+            reporter._show_progress_info = False  # noqa: SLF001 - there is no public word for it
+
+    # What runs
+
+    def pytest_asyncio_loop_factories(self, item: pytest.Item) -> Mapping[str, Any]:
+        """Run plans on rig time; the factory is the same object at every call."""
+        del item
+        return {"rig": self.rig_session.loop_factory}
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a plan that asks for ``f0_hz`` once for each frequency."""
+        if (
+            spec_of(metafunc.function) is not None
+            and "f0_hz" in inspect.signature(metafunc.function).parameters
+        ):
+            values = self.rig_session.frequencies_hz()
+            metafunc.parametrize("f0_hz", values, ids=[f"{value:g}Hz" for value in values], scope=self.scope)  # type: ignore[arg-type]
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out the plans that this rig is not for, by name."""
+        wanted = set(self.rig_session.rig.plans)
+        kept, left = [], []
+        for item in items:
+            spec = spec_of(getattr(item, "function", None))
+            (left if spec is not None and wanted and spec.plan_id not in wanted else kept).append(item)
+        if left:
+            self.left_out = sorted({spec.plan_id for item in left if (spec := _spec(item))})
+            config.hook.pytest_deselected(items=left)
+            items[:] = kept
+
+    # One plan
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Begin the plan's part of the record before its bench opens."""
+        spec = _spec(item)
+        if spec is None:
+            return
+        params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+        params = {name: value for name, value in params.items() if not name.startswith("_")}
+        f0_hz = float(params.get("f0_hz", self.rig_session.frequencies_hz()[0]))
+        name = spec.plan_id + (f"[{item.callspec.id}]" if params and hasattr(item, "callspec") else "")
+        run = PlanRun.begin(self.rig_session, spec, name, f0_hz, params)
+        item.stash[PLAN_RUN] = run
+        self.runs.append(run)
+        self.live.begin(name, spec.title, spec.limit_s[self.rig_session.form])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Put the plan's frame around its function."""
+        run = item.stash.get(PLAN_RUN, None)
+        if run is not None:
+            function: Any = item
+            function.obj = run.conducted(function.obj, self.rig_session.bench)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let the outcome be the worst verdict."""
+        report = yield
+        run = item.stash.get(PLAN_RUN, None)
+        if run is None or (call.when == "setup" and call.excinfo is None):
+            return report
+        error = None if call.excinfo is None else call.excinfo.value
+        if call.when == "teardown":
+            if error is not None and isinstance(error, RackproofError):
+                report.longrepr = f"{run.name}: closing the bench: {error}"
+            return report
+        verdict = run.conclude(error)
+        report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
+        report.user_properties.append(("verdict", verdict.words))
+        report.outcome = {Verdict.PASS: "passed", Verdict.NOT_TESTABLE: "skipped"}.get(verdict, "failed")  # type: ignore[assignment]
+        if verdict is Verdict.NOT_TESTABLE:
+            report.longrepr = (str(item.path), 0, f"NOT TESTABLE: {run.message}")
+        elif verdict is not Verdict.PASS and (error is None or isinstance(error, RackproofError)):
+            report.longrepr = f"{run.name} {run.spec.title}\n{verdict.words}\n{run.message}"
+        self.live.end(verdict.words, run.message, run.rig_s)
+        return report
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Conclude the plan that was running: it was stopped from outside."""
+        for run in self.runs:
+            if run.verdict is None:
+                run.conclude(KeyboardInterrupt("stopped from the keyboard"))
+
+    # The end
+
+    def finish(self, session: pytest.Session) -> None:
+        """Seal, report, and set the exit code."""
+        run = self.rig_session.run
+        if run is None:
+            return
+        for plan_run in self.runs:
+            if plan_run.verdict is None:
+                plan_run.conclude(KeyboardInterrupt("the session ended before the plan did"))
+        from harness.report.html import write_report  # noqa: PLC0415 - templates and plots load at the end
+        from harness.report.junit import write_junit  # noqa: PLC0415
+
+        self.record = run.seal()
+        self.sealed_in = run.folder
+        write_junit(run.folder)
+        write_report(run.folder)
+        verdicts = [each.verdict for each in self.runs]
+        is_clean = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if is_clean and Verdict.NOT_TESTABLE in verdicts and not self.option.allow_not_testable:
+            session.exitstatus = EXIT_NOT_TESTABLE
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say where the record is, and what was not run."""
+        write = terminalreporter.write_line
+        if self.record is not None and self.sealed_in is not None:
+            write_summary(self.record, self.sealed_in / "report.html", self.live.stream)
+        if self.left_out:
+            write(
+                f"{len(self.left_out)} plan{'s are' if len(self.left_out) > 1 else ' is'} not for rig "
+                f"{self.rig_session.rig.name}: {', '.join(self.left_out)}"
+            )
+
+
+def _spec(item: pytest.Item) -> PlanSpec | None:
+    return spec_of(getattr(item, "function", None))
+
+
+def plan_run(request: pytest.FixtureRequest) -> PlanRun:
+    """Give the plan that a fixture serves.
+
+    Raises:
+        ConfigurationError: the test is no plan.
+    """
+    run = request.node.stash.get(PLAN_RUN, None)
+    if run is None:
+        raise ConfigurationError(f"{request.node.nodeid} is no plan: decorate it with @plan(...)")
+    return run  # type: ignore[no-any-return]  # the stash is typed, the node is not
+
+
+async def open_bench_for(conductor: Conductor, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """Open the bench that plans of this session share, or that one plan has to itself."""
+    session = conductor.rig_session
+    f0_hz = session.frequencies_hz()[0]
+    folder: Path | None = session.open_run().folder / "traffic"
+    run = request.node.stash.get(PLAN_RUN, None)
+    if run is not None:
+        f0_hz, folder = run.f0_hz, run.traffic_folder
+    rig_loop()
+    async with session.open_bench(f0_hz, folder) as bench:
+        yield bench

@@ -1,0 +1,59 @@
+"""The physics that all emulators of a rig share: cells, management, converter, grid and load.
+
+Pure Python and numpy, no asyncio. ``RigPlant(spec)`` is advanced to the present whenever somebody looks.
+"""
+
+from __future__ import annotations
+
+from harness.plant.battery import BatteryString
+from harness.plant.bms import Bms
+from harness.plant.converter import Converter
+from harness.plant.grid import Grid
+from harness.plant.history import NodeTotals
+from harness.plant.load import CriticalLoad
+from harness.plant.rig_plant import EnergyBalance, RigPlant
+from harness.plant.spec import (
+    BatterySpec,
+    BmsSpec,
+    CellSpread,
+    ConverterSpec,
+    FrequencyTrip,
+    GridSpec,
+    LoadKind,
+    LoadSpec,
+    PlantSpec,
+    RideBand,
+    RideMode,
+    RideThrough,
+    TripStep,
+    ieee1547_category_2,
+    ieee1547_category_3,
+    japan_frt,
+)
+
+__all__ = [
+    "BatterySpec",
+    "BatteryString",
+    "Bms",
+    "BmsSpec",
+    "CellSpread",
+    "Converter",
+    "ConverterSpec",
+    "CriticalLoad",
+    "EnergyBalance",
+    "FrequencyTrip",
+    "Grid",
+    "GridSpec",
+    "LoadKind",
+    "LoadSpec",
+    "NodeTotals",
+    "PlantSpec",
+    "RideBand",
+    "RideMode",
+    "RideThrough",
+    "RigPlant",
+    "TripStep",
+    "ieee1547_category_2",
+    "ieee1547_category_3",
+    "japan_frt",
+]

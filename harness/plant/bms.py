@@ -1,0 +1,305 @@
+"""Battery management: sensors, limits in levels, contactors with precharge, coulomb counting.
+
+Warning and alarm levels with one delay; alarms latch and open the contactors. Limits follow its own estimate
+of the state of charge and its own temperature. Full is a small current at the charge voltage limit, as a
+charger that holds the voltage brings about; empty is the lowest cell.
+
+Not modelled: balancing, per-cell sensor errors, contactor bounce and weld, insulation monitoring, the inrush
+at the end of precharge (link at its done fraction; the energy that fills it counts as lost).
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from harness.plant.battery import BatteryString
+from harness.plant.keyed import normal
+from harness.plant.spec import BmsSpec
+from harness.plant.timers import Timers
+
+CELL_OVER_VOLTAGE = "cell_over_voltage"
+CELL_UNDER_VOLTAGE = "cell_under_voltage"
+OVER_CURRENT_CHARGE = "over_current_charge"
+OVER_CURRENT_DISCHARGE = "over_current_discharge"
+OVER_TEMPERATURE = "over_temperature"
+UNDER_TEMPERATURE = "under_temperature"
+
+
+class Bms:
+    """What watches the string.
+
+    Attributes:
+        soc: its estimate, 0 to 1.
+        alarms: protections that have acted; they latch.
+        warnings: levels that are passed now.
+        contactor_closed: whether the main contactors are closed.
+        minimum_cell_v: lowest cell.
+        maximum_cell_v: highest cell.
+        touched: whether a command awaits ``settle``.
+    """
+
+    def __init__(self, spec: BmsSpec, string: BatteryString, seed: int) -> None:
+        self.spec = spec
+        self.string = string
+        self._seed = seed
+        self._now_s = 0.0
+        self._timers = Timers()
+        self.soc = min(max(string.soc + spec.soc_error, 0.0), 1.0)
+        self.alarms: frozenset[str] = frozenset()
+        self.warnings: frozenset[str] = frozenset()
+        self.contactor_closed = False
+        self._precharge_start_s: float | None = 0.0 if spec.closes_on_start else None
+        self._charge_stopped_soc: float | None = None
+        self._discharge_stopped_soc: float | None = None
+        self.minimum_cell_v = self.maximum_cell_v = 0.0
+        self._look()
+        self._drift_v_per_s = (0.0, 0.0)
+        self.touched = False
+        self._was_quiet = False
+
+    @property
+    def soh(self) -> float:
+        """State of health: the string's, known exactly."""
+        return self.string.soh
+
+    @property
+    def voltage_v(self) -> float:
+        """String voltage as its sensor sees it."""
+        gain = 1.0 + self.spec.voltage_gain_error
+        return self.string.voltage_v * gain + self._noise("voltage", self.spec.voltage_noise_v)
+
+    @property
+    def current_a(self) -> float:
+        """String current as its sensor sees it."""
+        return self._sensed_a(self.string.current_a) + self._noise("current", self.spec.current_noise_a)
+
+    @property
+    def temperature_degc(self) -> float:
+        """Mean temperature as its sensors see it."""
+        return self.string.temperature_degc + self._noise("temperature", self.spec.temperature_noise_k)
+
+    @property
+    def charge_voltage_limit_v(self) -> float:
+        """String voltage that a charger is to hold."""
+        return self.spec.charge_voltage_limit_v
+
+    @property
+    def discharge_voltage_limit_v(self) -> float:
+        """String voltage to stop at."""
+        return self.spec.discharge_voltage_limit_v
+
+    @property
+    def is_charge_allowed(self) -> bool:
+        """Whether charging is allowed."""
+        return self.contactor_closed and self._charge_stopped_soc is None
+
+    @property
+    def is_discharge_allowed(self) -> bool:
+        """Whether discharging is allowed."""
+        return self.contactor_closed and self._discharge_stopped_soc is None
+
+    @property
+    def charge_current_limit_a(self) -> float:
+        """Largest charge current, a positive number; zero where charging is not allowed."""
+        if not self.is_charge_allowed:
+            return 0.0
+        return self.spec.charge_current_limit_a * _at(self.spec.charge_taper, self.soc) * self._derating()
+
+    @property
+    def discharge_current_limit_a(self) -> float:
+        """Largest discharge current, a positive number; zero where discharging is not allowed."""
+        if not self.is_discharge_allowed:
+            return 0.0
+        taper = _at(self.spec.discharge_taper, self.soc)
+        return self.spec.discharge_current_limit_a * taper * self._derating()
+
+    @property
+    def is_precharging(self) -> bool:
+        """Whether the precharge contactor is closed."""
+        return self._precharge_start_s is not None
+
+    @property
+    def link_voltage_v(self) -> float:
+        """Voltage of the DC link behind the contactors: V (1 - exp(-t/RC)) while precharging."""
+        if self.contactor_closed:
+            return self.string.voltage_v
+        if self._precharge_start_s is None:
+            return 0.0
+        ratio = (self._now_s - self._precharge_start_s) / self._precharge_time_constant_s
+        return self.string.voltage_v * -math.expm1(-ratio)
+
+    @property
+    def next_event_s(self) -> float:
+        """Next alarm or contactor that is due."""
+        if self._precharge_start_s is None:
+            return self._timers.next_due_s
+        return min(self._timers.next_due_s, self._precharge_end_s(self._precharge_start_s))
+
+    @property
+    def step_hint_s(self) -> float:
+        """Step that halves the way to the next cell-voltage level; a few ms while precharging."""
+        if self._precharge_start_s is not None:
+            return self._precharge_time_constant_s / 20.0
+        spec = self.spec
+        down, up = self._drift_v_per_s
+        hint_s = math.inf
+        if up > 0.0:
+            for level_v in (spec.charge_stop_cell_v, spec.cell_over_voltage_alarm_v):
+                if level_v > self.maximum_cell_v:
+                    hint_s = min(hint_s, 0.5 * (level_v - self.maximum_cell_v) / up)
+        if down < 0.0:
+            for level_v in (spec.discharge_stop_cell_v, spec.cell_under_voltage_alarm_v):
+                if level_v < self.minimum_cell_v:
+                    hint_s = min(hint_s, 0.5 * (level_v - self.minimum_cell_v) / down)
+        return max(hint_s, 0.02)
+
+    def close_contactors(self) -> None:
+        """Forget latched alarms, precharge and close; a cause that is still there opens them again."""
+        self.alarms = frozenset()
+        self.touched = True
+        self._timers.clear()
+        if not self.contactor_closed and self._precharge_start_s is None:
+            self._precharge_start_s = self._now_s
+
+    def open_contactors(self) -> None:
+        """Open at once."""
+        self.contactor_closed = False
+        self._precharge_start_s = None
+        self.touched = True
+        self.string.interrupt()
+        self._look()
+
+    def precharge_current_a(self, duration_s: float) -> float:
+        """Mean current into the link over a coming step of the precharge."""
+        if self._precharge_start_s is None:
+            return 0.0
+        tau_s = self._precharge_time_constant_s
+        since_s = self._now_s - self._precharge_start_s
+        drop = math.exp(-since_s / tau_s) * -math.expm1(-duration_s / tau_s)
+        return self.spec.link_capacitance_f * self.string.voltage_v * drop / duration_s
+
+    def advance(self, to_s: float) -> None:
+        """Count the charge of the step that the string has just made."""
+        duration_s = to_s - self._now_s
+        self._now_s = to_s
+        before = (self.minimum_cell_v, self.maximum_cell_v)
+        if self.contactor_closed:
+            current_a = self._sensed_a(self.string.current_a)
+            if current_a < 0.0:
+                current_a *= self.spec.assumed_coulombic_efficiency
+            soc = self.soc - current_a * duration_s / (3600.0 * self.string.capacity_ah)
+            self.soc = min(max(soc, 0.0), 1.0)
+        low_v, high_v = self._look()
+        self._drift_v_per_s = ((low_v - before[0]) / duration_s, (high_v - before[1]) / duration_s)
+
+    def settle(self) -> None:
+        """Judge the present instant: levels, delays, ends of charge, contactors."""
+        self.touched = False
+        start_s = self._precharge_start_s
+        if start_s is not None and self._now_s >= self._precharge_end_s(start_s):
+            self._precharge_start_s = None
+            self.contactor_closed = True
+        self._judge_levels()
+        if self.contactor_closed:
+            self._judge_ends()
+
+    def _look(self) -> tuple[float, float]:
+        """Note the lowest and the highest cell."""
+        # Sixteen numbers: Python's min and max are faster than numpy's.
+        cells_v = self.string.cell_voltages_v.tolist()
+        self.minimum_cell_v, self.maximum_cell_v = min(cells_v), max(cells_v)
+        return self.minimum_cell_v, self.maximum_cell_v
+
+    def _judge_levels(self) -> None:
+        spec = self.spec
+        cells_degc = self.string.cell_temperatures_degc.tolist()
+        hot, cold = max(cells_degc), min(cells_degc)
+        charge_a = -self._sensed_a(self.string.current_a)
+        charge_factor = charge_a / spec.charge_current_limit_a
+        discharge_factor = -charge_a / spec.discharge_current_limit_a
+        low, high = -self.minimum_cell_v, self.maximum_cell_v
+        warn, alarm = spec.over_current_warning_factor, spec.over_current_alarm_factor
+        is_quiet = (
+            high <= spec.cell_over_voltage_warning_v
+            and low <= -spec.cell_under_voltage_warning_v
+            and charge_factor <= warn
+            and discharge_factor <= warn
+            and spec.under_temperature_warning_degc <= cold
+            and hot <= spec.over_temperature_warning_degc
+        )
+        if is_quiet and self._was_quiet:
+            return
+        self._was_quiet = is_quiet
+        levels = (
+            (CELL_OVER_VOLTAGE, high, spec.cell_over_voltage_warning_v, spec.cell_over_voltage_alarm_v),
+            (CELL_UNDER_VOLTAGE, low, -spec.cell_under_voltage_warning_v, -spec.cell_under_voltage_alarm_v),
+            (OVER_CURRENT_CHARGE, charge_factor, warn, alarm),
+            (OVER_CURRENT_DISCHARGE, discharge_factor, warn, alarm),
+            (OVER_TEMPERATURE, hot, spec.over_temperature_warning_degc, spec.over_temperature_alarm_degc),
+            (
+                UNDER_TEMPERATURE,
+                -cold,
+                -spec.under_temperature_warning_degc,
+                -spec.under_temperature_alarm_degc,
+            ),
+        )
+        warnings = [name for name, value, warning, _ in levels if value > warning]
+        self.warnings = frozenset(warnings)
+        for name, value, _, level in levels:
+            held = self._timers.held(name, self._now_s, spec.alarm_delay_s, is_true=value > level)
+            if held and name not in self.alarms:
+                self.alarms |= {name}
+                self.open_contactors()
+
+    def _judge_ends(self) -> None:
+        spec, string = self.spec, self.string
+        charge_a = -string.current_a
+        # Half a per cent: regulation of the charger and error of the two voltage sensors.
+        at_limit = 0.0 < charge_a < spec.full_current_a and (
+            string.voltage_v > 0.995 * spec.charge_voltage_limit_v
+        )
+        is_full = self._timers.held("full", self._now_s, spec.full_delay_s, is_true=at_limit)
+        if self._charge_stopped_soc is None:
+            if is_full and spec.resets_soc_at_full:
+                self.soc = 1.0
+            if is_full or (charge_a > 0.0 and self.maximum_cell_v >= spec.charge_stop_cell_v):
+                self._charge_stopped_soc = self.soc
+        elif self.soc <= self._charge_stopped_soc - spec.restart_soc_step:
+            self._charge_stopped_soc = None
+        if self._discharge_stopped_soc is None:
+            if charge_a < 0.0 and self.minimum_cell_v <= spec.discharge_stop_cell_v:
+                self._discharge_stopped_soc = self.soc
+        elif self.soc >= self._discharge_stopped_soc + spec.restart_soc_step:
+            self._discharge_stopped_soc = None
+
+    @property
+    def _precharge_time_constant_s(self) -> float:
+        return self.spec.precharge_resistance_ohm * self.spec.link_capacitance_f
+
+    def _precharge_end_s(self, start_s: float) -> float:
+        missing = 1.0 - self.spec.precharge_done_fraction
+        return start_s - self._precharge_time_constant_s * math.log(missing)
+
+    def _sensed_a(self, current_a: float) -> float:
+        return current_a * (1.0 + self.spec.current_gain_error) + self.spec.current_offset_a
+
+    def _derating(self) -> float:
+        return _at(self.spec.temperature_derating, self.string.temperature_degc)
+
+    def _noise(self, quantity: str, deviation: float) -> float:
+        if deviation == 0.0:
+            return 0.0
+        return deviation * normal(
+            self._seed, f"bms {quantity}", int(self._now_s / self.spec.sample_interval_s)
+        )
+
+
+def _at(points: tuple[tuple[float, float], ...], x: float) -> float:
+    """Linear interpolation, constant outside."""
+    if x <= points[0][0]:
+        return points[0][1]
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if x <= x1:
+            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return points[-1][1]

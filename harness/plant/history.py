@@ -1,0 +1,343 @@
+"""What has flowed: running totals at each node, and a bounded past from which waveforms are made.
+
+The past is a list of stretches in which every phasor and every frequency runs linearly; a steady stretch is
+one entry however long it lasts. Energy and squares are the exact integrals over such stretches.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.plant.network import NODES, Flow
+
+FloatArray = NDArray[np.float64]
+
+KEPT_S = 900.0
+"""How much of the past waveforms can be made from."""
+
+KEPT_STRETCHES = 200_000
+"""Most stretches kept, so that memory stays flat however restless the rig is."""
+
+AC_CHANNELS = {f"u{n}_v": n - 1 for n in (1, 2, 3)} | {f"i{n}_a": n + 2 for n in (1, 2, 3)}
+"""Quantity of an AC node to its place among three voltages and three currents."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTotals:
+    """Integrals at one node from time zero; subtract two of them for the means between.
+
+    Attributes:
+        time_s: until when.
+        energy_out_j: positive power, as the node's sign convention has it.
+        energy_in_j: negative power, as a positive number.
+        charge_out_c: positive current (direct current only).
+        charge_in_c: negative current, as a positive number (direct current only).
+        voltage_square_v2s: integral of the squared voltage; three phases, or one for direct current.
+        current_square_a2s: likewise.
+        reactive_vars: integral of the reactive power, all phases (over-excited is positive).
+        cycles: turns of the voltage while there was one.
+    """
+
+    time_s: float
+    energy_out_j: float
+    energy_in_j: float
+    charge_out_c: float
+    charge_in_c: float
+    voltage_square_v2s: tuple[float, ...]
+    current_square_a2s: tuple[float, ...]
+    reactive_vars: float
+    cycles: float
+
+    def __sub__(self, earlier: NodeTotals) -> NodeTotals:
+        """What was added since ``earlier``; ``time_s`` is then the duration."""
+        return NodeTotals(
+            time_s=self.time_s - earlier.time_s,
+            energy_out_j=self.energy_out_j - earlier.energy_out_j,
+            energy_in_j=self.energy_in_j - earlier.energy_in_j,
+            charge_out_c=self.charge_out_c - earlier.charge_out_c,
+            charge_in_c=self.charge_in_c - earlier.charge_in_c,
+            voltage_square_v2s=_minus(self.voltage_square_v2s, earlier.voltage_square_v2s),
+            current_square_a2s=_minus(self.current_square_a2s, earlier.current_square_a2s),
+            reactive_vars=self.reactive_vars - earlier.reactive_vars,
+            cycles=self.cycles - earlier.cycles,
+        )
+
+
+def _minus(later: tuple[float, ...], earlier: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(a - b for a, b in zip(later, earlier, strict=True))
+
+
+class Turning(NamedTuple):
+    """An angle that turns: turns at the start, frequency at both ends of a stretch."""
+
+    turns: float
+    from_hz: float
+    to_hz: float
+
+
+class AcStretch(NamedTuple):
+    """A stretch of linear phasors."""
+
+    start_s: float
+    end_s: float
+    before: Flow
+    after: Flow
+    grid: Turning
+    bus: Turning
+
+
+class DcStretch(NamedTuple):
+    """A stretch of constant current and linear voltage at battery_dc."""
+
+    start_s: float
+    end_s: float
+    from_v: float
+    to_v: float
+    current_a: float
+
+
+class _Sums:
+    """Integrals at the AC nodes and at the source's EMF, in this order."""
+
+    def __init__(self) -> None:
+        self.out_j = np.zeros(4)
+        self.in_j = np.zeros(4)
+        self.voltage_square = np.zeros((4, 3))
+        self.current_square = np.zeros((4, 3))
+        self.reactive = np.zeros(4)
+        self.grid_cycles = 0.0
+        self.bus_cycles = 0.0
+
+    def add(self, stretch: AcStretch) -> None:
+        """Integrate a stretch: products of linear phasors exactly, by Simpson's weights."""
+        duration_s = stretch.end_s - stretch.start_s
+        v0, i0 = stretch.before.arrays()
+        if stretch.before is stretch.after:
+            apparent = v0 * i0.conj()
+            v_square = (v0 * v0.conj()).real
+            i_square = (i0 * i0.conj()).real
+        else:
+            v1, i1 = stretch.after.arrays()
+            vm, im = v0 + v1, i0 + i1
+            apparent = (v0 * i0.conj() + v1 * i1.conj() + vm * im.conj()) / 6.0
+            v_square = (v0 * v0.conj() + v1 * v1.conj() + vm * vm.conj()).real / 6.0
+            i_square = (i0 * i0.conj() + i1 * i1.conj() + im * im.conj()).real / 6.0
+        total = apparent.sum(axis=1) * duration_s
+        energy_j = total.real
+        self.out_j += np.maximum(energy_j, 0.0)
+        self.in_j += np.maximum(-energy_j, 0.0)
+        self.reactive += total.imag
+        self.voltage_square += v_square * duration_s
+        self.current_square += i_square * duration_s
+        if v_square[0].any():
+            self.grid_cycles += 0.5 * (stretch.grid.from_hz + stretch.grid.to_hz) * duration_s
+        if v_square[1].any():
+            self.bus_cycles += 0.5 * (stretch.bus.from_hz + stretch.bus.to_hz) * duration_s
+
+    def copy(self) -> _Sums:
+        """Make an independent copy."""
+        twin = _Sums()
+        twin.out_j, twin.in_j = self.out_j.copy(), self.in_j.copy()
+        twin.voltage_square, twin.current_square = self.voltage_square.copy(), self.current_square.copy()
+        twin.reactive = self.reactive.copy()
+        twin.grid_cycles, twin.bus_cycles = self.grid_cycles, self.bus_cycles
+        return twin
+
+
+class History:
+    """Totals since time zero, and the last ``KEPT_S`` seconds."""
+
+    def __init__(self) -> None:
+        self._sums = _Sums()
+        self._ac: list[AcStretch] = []
+        self._dc: list[DcStretch] = []
+        self._open: AcStretch | None = None
+        self._dc_out_j = self._dc_in_j = self._dc_out_c = self._dc_in_c = 0.0
+        self._dc_voltage_square = self._dc_current_square = 0.0
+
+    @property
+    def now_s(self) -> float:
+        """Until when it reaches."""
+        return self._open.end_s if self._open else 0.0
+
+    def add_ac(self, stretch: AcStretch) -> None:
+        """Take the next stretch; a steady one lengthens the one before."""
+        last = self._open
+        if last is not None:
+            duration_s = stretch.start_s - last.start_s
+            if (
+                stretch.before is stretch.after is last.before is last.after
+                and _goes_on(last.grid, stretch.grid, duration_s)
+                and _goes_on(last.bus, stretch.bus, duration_s)
+            ):
+                self._open = AcStretch(
+                    last.start_s, stretch.end_s, last.before, last.after, last.grid, last.bus
+                )
+                return
+            self._sums.add(last)
+            self._ac.append(last)
+            _forget(self._ac, stretch.end_s)
+        self._open = stretch
+
+    def add_dc(self, stretch: DcStretch, energy_j: float) -> None:
+        """Take the next stretch at battery_dc with the energy that flowed out of the battery in it."""
+        duration_s = stretch.end_s - stretch.start_s
+        charge_c = stretch.current_a * duration_s
+        if charge_c >= 0.0:
+            self._dc_out_c += charge_c
+            self._dc_out_j += energy_j
+        else:
+            self._dc_in_c -= charge_c
+            self._dc_in_j -= energy_j
+        u0, u1 = stretch.from_v, stretch.to_v
+        self._dc_voltage_square += duration_s * (u0 * u0 + u0 * u1 + u1 * u1) / 3.0
+        self._dc_current_square += duration_s * stretch.current_a**2
+        self._dc.append(stretch)
+        _forget(self._dc, stretch.end_s)
+
+    def totals(self, node: str) -> NodeTotals:
+        """Integrals at a node until now.
+
+        Raises:
+            ValueError: no such node.
+        """
+        if node == "battery_dc":
+            return NodeTotals(
+                self.now_s,
+                self._dc_out_j,
+                self._dc_in_j,
+                self._dc_out_c,
+                self._dc_in_c,
+                (self._dc_voltage_square,),
+                (self._dc_current_square,),
+                0.0,
+                0.0,
+            )
+        if node not in NODES:
+            raise ValueError(f"plant: no node {node!r}; there are {', '.join(NODES)}, battery_dc")
+        sums, row = self._until_now(), NODES.index(node)
+        one, two, three = (float(x) for x in sums.voltage_square[row])
+        four, five, six = (float(x) for x in sums.current_square[row])
+        return NodeTotals(
+            self.now_s,
+            float(sums.out_j[row]),
+            float(sums.in_j[row]),
+            0.0,
+            0.0,
+            (one, two, three),
+            (four, five, six),
+            float(sums.reactive[row]),
+            sums.grid_cycles if row == 0 else sums.bus_cycles,
+        )
+
+    def source_energy_j(self) -> tuple[float, float]:
+        """Energy out of and into the source's EMF."""
+        sums = self._until_now()
+        return float(sums.in_j[3]), float(sums.out_j[3])
+
+    def source_current_square_a2s(self) -> float:
+        """Integral of the squared source current, all phases."""
+        return float(self._until_now().current_square[3].sum())
+
+    def waveform(self, channel: str, start_s: float, sample_rate_hz: float, count: int) -> FloatArray:
+        """Instantaneous values; the sample at a jump is the one after it.
+
+        Raises:
+            ValueError: no such channel, or a window that is not in the kept past.
+        """
+        node, _, quantity = channel.partition(".")
+        is_dc = node == "battery_dc" and quantity in {"u_v", "i_a"}
+        if not is_dc and not (node in NODES and quantity in AC_CHANNELS):
+            raise ValueError(
+                f"plant: no channel {channel!r}; there are {', '.join(NODES)} with "
+                f"{', '.join(AC_CHANNELS)}, and battery_dc.u_v, battery_dc.i_a"
+            )
+        end_s = start_s + count / sample_rate_hz
+        ac = [*self._ac, self._open] if self._open else []
+        first_s = next((stretch.start_s for stretch in (self._dc if is_dc else ac)), 0.0)
+        # A nanosecond of slack: a window may end at now by another sum of the same durations.
+        if start_s < first_s - 1e-9 or end_s > self.now_s + 1e-9:
+            raise ValueError(
+                f"plant: waveform of {channel} from {start_s} s to {end_s} s; "
+                f"kept {first_s} s to {self.now_s} s"
+            )
+        times_s = start_s + np.arange(count) / sample_rate_hz
+        if is_dc:
+            return _dc_samples(self._dc, times_s, end_s, quantity)
+        return _ac_samples(_within(ac, times_s, end_s), times_s, node, AC_CHANNELS[quantity])
+
+    def _until_now(self) -> _Sums:
+        if self._open is None:
+            return self._sums
+        sums = self._sums.copy()
+        sums.add(self._open)
+        return sums
+
+
+def _goes_on(last: Turning, following: Turning, duration_s: float) -> bool:
+    """Whether an angle has turned at one steady frequency, without a jump."""
+    if not last.from_hz == last.to_hz == following.from_hz == following.to_hz:
+        return False
+    # A millionth of a turn: what rounding adds up to in months, far below any jump worth the name.
+    return abs(following.turns - last.turns - last.from_hz * duration_s) < 1e-6
+
+
+def _forget(stretches: list[AcStretch] | list[DcStretch], now_s: float) -> None:
+    """Drop what is too old, in lots, so that each call costs next to nothing."""
+    lot = 1024
+    if len(stretches) > KEPT_STRETCHES or (
+        len(stretches) > 2 * lot and stretches[lot].end_s < now_s - KEPT_S
+    ):
+        del stretches[:lot]
+
+
+def _within(stretches: list[AcStretch], times_s: FloatArray, end_s: float) -> list[AcStretch]:
+    """Stretches that overlap a window."""
+    if not len(times_s):
+        return []
+    start = max(bisect_right(stretches, times_s[0], key=_start) - 1, 0)
+    stop = bisect_right(stretches, end_s, key=_start)
+    return stretches[start:stop]
+
+
+def _start(stretch: AcStretch | DcStretch) -> float:
+    return stretch.start_s
+
+
+def _ac_samples(part: list[AcStretch], times_s: FloatArray, node: str, place: int) -> FloatArray:
+    """sqrt(2) Im(phasor exp(j angle)): a voltage of phase 1 rises through zero at angle zero."""
+    if not part:
+        return np.zeros(0)
+    row, is_current, phase = NODES.index(node), place >= 3, place % 3
+    starts_s = np.array([s.start_s for s in part])
+    index = np.clip(np.searchsorted(starts_s, times_s, side="right") - 1, 0, len(part) - 1)
+    durations_s = np.array([s.end_s - s.start_s for s in part])
+    before = np.array([s.before.arrays()[is_current][row, phase] for s in part])
+    after = np.array([s.after.arrays()[is_current][row, phase] for s in part])
+    turning = np.array([s.grid if node == "grid_ac" else s.bus for s in part])
+    since_s = times_s - starts_s[index]
+    share = since_s / durations_s[index]
+    from_hz, to_hz = turning[index, 1], turning[index, 2]
+    turns = turning[index, 0] % 1.0 + since_s * (from_hz + 0.5 * share * (to_hz - from_hz))
+    phasor = before[index] + share * (after[index] - before[index])
+    return np.asarray(math.sqrt(2.0) * (phasor * np.exp(2j * np.pi * turns)).imag, dtype=np.float64)
+
+
+def _dc_samples(stretches: list[DcStretch], times_s: FloatArray, end_s: float, quantity: str) -> FloatArray:
+    if not len(times_s):
+        return np.zeros(0)
+    start = max(bisect_right(stretches, times_s[0], key=_start) - 1, 0)
+    part = stretches[start : bisect_right(stretches, end_s, key=_start)]
+    table = np.array(part)
+    index = np.clip(np.searchsorted(table[:, 0], times_s, side="right") - 1, 0, len(part) - 1)
+    rows = table[index]
+    if quantity == "i_a":
+        return np.asarray(rows[:, 4], dtype=np.float64)
+    share = (times_s - rows[:, 0]) / (rows[:, 1] - rows[:, 0])
+    return np.asarray(rows[:, 2] + share * (rows[:, 3] - rows[:, 2]), dtype=np.float64)

@@ -1,0 +1,451 @@
+"""What a rig's plant is made of, as data: filled from product and rig files, read by emulators.
+
+Every number is in SI units with the unit in its name; angles do not appear. ``pu`` is per unit of the
+nominal line-to-neutral voltage. Positive current and power flow out of the battery.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+
+class RideMode(Enum):
+    """What a converter does while the voltage at its terminals lies in a band (IEEE 1547-2018, 6.4.2)."""
+
+    CONTINUOUS = "continuous operation"
+    """Follows its set-points."""
+    MANDATORY = "mandatory operation"
+    """Keeps exchanging current; power falls where the current limit binds."""
+    PERMISSIVE = "permissive operation"
+    """May stop; this model keeps exchanging current, as OpenDER 2.2 does."""
+    MOMENTARY_CESSATION = "momentary cessation"
+    """Blocks its gates and comes back by itself."""
+    CEASE = "cease to energize"
+    """Blocks its gates without tripping, and comes back by itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RideBand:
+    """One voltage band and what the converter does in it.
+
+    Attributes:
+        low_pu: lower edge; the band holds while the lowest phase is at or above it.
+        high_pu: upper edge; the band holds while the highest phase is below it.
+        mode: what the converter does.
+        response_s: time in the band until the gates block (only modes that block).
+        recovery_s: time of the linear way from zero back to full power after blocking ends.
+    """
+
+    low_pu: float
+    high_pu: float
+    mode: RideMode
+    response_s: float = 0.01
+    recovery_s: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TripStep:
+    """A voltage protection: beyond the threshold for the clearing time, the converter trips.
+
+    Attributes:
+        threshold_pu: of the nominal line-to-neutral voltage; any one phase strictly beyond it counts.
+        clearing_s: time from leaving to ceasing to energize.
+        name: word for the alarm, for example ``uv2``.
+    """
+
+    threshold_pu: float
+    clearing_s: float
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrequencyTrip:
+    """A frequency protection: strictly beyond the threshold for the clearing time, the converter trips.
+
+    Attributes:
+        threshold_hz: limit of the frequency.
+        clearing_s: time from leaving to ceasing to energize.
+        name: word for the alarm, for example ``of1``.
+    """
+
+    threshold_hz: float
+    clearing_s: float
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RideThrough:
+    """A converter's protections and its behaviour by voltage band.
+
+    Attributes:
+        under_voltage: trips below.
+        over_voltage: trips above.
+        under_frequency: trips below.
+        over_frequency: trips above.
+        bands: behaviour by voltage; where none fits the converter operates continuously. The lowest phase
+            and the highest phase are looked up apart, and the stricter mode acts.
+    """
+
+    under_voltage: tuple[TripStep, ...] = ()
+    over_voltage: tuple[TripStep, ...] = ()
+    under_frequency: tuple[FrequencyTrip, ...] = ()
+    over_frequency: tuple[FrequencyTrip, ...] = ()
+    bands: tuple[RideBand, ...] = ()
+
+
+def _voltage(over: tuple[tuple[float, float], ...], under: tuple[tuple[float, float], ...]) -> RideThrough:
+    """Make the voltage trips of an IEEE 1547-2018 category, step 1 first, with its frequency trips."""
+    return RideThrough(
+        over_voltage=tuple(
+            TripStep(threshold_pu=v, clearing_s=t, name=f"ov{n}") for n, (v, t) in enumerate(over, 1)
+        ),
+        under_voltage=tuple(
+            TripStep(threshold_pu=v, clearing_s=t, name=f"uv{n}") for n, (v, t) in enumerate(under, 1)
+        ),
+        # IEEE 1547-2018 table 18, defaults.
+        over_frequency=(
+            FrequencyTrip(threshold_hz=61.2, clearing_s=300.0, name="of1"),
+            FrequencyTrip(threshold_hz=62.0, clearing_s=0.16, name="of2"),
+        ),
+        under_frequency=(
+            FrequencyTrip(threshold_hz=58.5, clearing_s=300.0, name="uf1"),
+            FrequencyTrip(threshold_hz=56.5, clearing_s=0.16, name="uf2"),
+        ),
+    )
+
+
+def ieee1547_category_2(*, widest_under_voltage: bool = False) -> RideThrough:
+    """Category II of IEEE 1547-2018 (tables 12, 15 and 18) for a 60 Hz grid, at its defaults.
+
+    Args:
+        widest_under_voltage: set the under-voltage trips to the slow end of their ranges (UV1 21 s, UV2 2 s),
+            as the consecutive LVRT sequence of IEEE 1547.1 needs: its B and C hold 0.32 s below 0.45 pu, and
+            UV2's default is 0.16 s.
+    """
+    under = ((0.70, 21.0), (0.45, 2.0)) if widest_under_voltage else ((0.70, 10.0), (0.45, 0.16))
+    trips = _voltage(((1.10, 2.0), (1.20, 0.16)), under)
+    return replace(
+        trips,
+        bands=(
+            RideBand(low_pu=0.0, high_pu=0.30, mode=RideMode.CEASE),
+            RideBand(low_pu=0.30, high_pu=0.65, mode=RideMode.PERMISSIVE),
+            RideBand(low_pu=0.65, high_pu=0.88, mode=RideMode.MANDATORY),
+            RideBand(low_pu=0.88, high_pu=1.10, mode=RideMode.CONTINUOUS),
+            RideBand(low_pu=1.10, high_pu=1.20, mode=RideMode.PERMISSIVE),
+            RideBand(low_pu=1.20, high_pu=10.0, mode=RideMode.CEASE),
+        ),
+    )
+
+
+def ieee1547_category_3() -> RideThrough:
+    """Category III of IEEE 1547-2018 (tables 13, 16 and 18) for a 60 Hz grid, at its defaults."""
+    trips = _voltage(((1.10, 13.0), (1.20, 0.16)), ((0.88, 21.0), (0.50, 2.0)))
+    return replace(
+        trips,
+        bands=(
+            RideBand(low_pu=0.0, high_pu=0.50, mode=RideMode.MOMENTARY_CESSATION),
+            RideBand(low_pu=0.50, high_pu=0.88, mode=RideMode.MANDATORY),
+            RideBand(low_pu=0.88, high_pu=1.10, mode=RideMode.CONTINUOUS),
+            RideBand(low_pu=1.10, high_pu=1.20, mode=RideMode.MOMENTARY_CESSATION),
+            RideBand(low_pu=1.20, high_pu=10.0, mode=RideMode.CEASE),
+        ),
+    )
+
+
+def japan_frt(frequency_hz: float) -> RideThrough:
+    """Japanese FRT behaviour and usual relays; from memory of JEAC 9701, never checked against its text.
+
+    Continues down to a residual of 20 %, blocks below it, and is back at 80 % within 0.8 s of recovery then.
+    Relays as usual in Japan: OVR 115 % 1 s, UVR 80 % 1 s, OFR 51.5 or 61.8 Hz and UFR 47.5 or 57.0 Hz, 1 s.
+
+    Args:
+        frequency_hz: 50 or 60.
+
+    Raises:
+        ValueError: another frequency.
+    """
+    edges = {50.0: (47.5, 51.5), 60.0: (57.0, 61.8)}
+    if frequency_hz not in edges:
+        raise ValueError(f"japan_frt: frequency_hz={frequency_hz}; allowed 50 or 60")
+    low_hz, high_hz = edges[frequency_hz]
+    return RideThrough(
+        under_voltage=(TripStep(threshold_pu=0.80, clearing_s=1.0, name="uvr"),),
+        over_voltage=(TripStep(threshold_pu=1.15, clearing_s=1.0, name="ovr"),),
+        under_frequency=(FrequencyTrip(threshold_hz=low_hz, clearing_s=1.0, name="ufr"),),
+        over_frequency=(FrequencyTrip(threshold_hz=high_hz, clearing_s=1.0, name="ofr"),),
+        bands=(
+            # A hair below 20 %, so that a source set to exactly 20 % with its impedance drop does not block.
+            RideBand(low_pu=0.0, high_pu=0.19, mode=RideMode.MOMENTARY_CESSATION, recovery_s=0.8),
+            RideBand(low_pu=0.19, high_pu=0.80, mode=RideMode.MANDATORY),
+            RideBand(low_pu=0.80, high_pu=1.15, mode=RideMode.CONTINUOUS),
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellSpread:
+    """How far cells differ from their chemistry: standard deviations of keyed normal draws, cut at 3.
+
+    Attributes:
+        capacity: of the cell's capacity, as a fraction.
+        resistance: of the cell's resistance, as a fraction.
+        soc: of the initial state of charge, as a fraction of capacity.
+    """
+
+    capacity: float = 0.005
+    resistance: float = 0.02
+    soc: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatterySpec:
+    """A string of cells.
+
+    Attributes:
+        chemistry: name of a file in ``harness/plant/chemistries`` without its suffix.
+        cells_in_series: cells in the string.
+        cells_in_parallel: equal cells beside each other at each place of the string.
+        soc: state of charge at time zero, 0 to 1.
+        soh: capacity left as a fraction of the new cell's.
+        temperature_degc: of all cells at time zero; None starts at the ambient's.
+        connection_resistance_ohm: busbars, fuse and contactors of the whole string.
+        spread: how far the cells differ.
+    """
+
+    chemistry: str = "lfp"
+    cells_in_series: int = 16
+    cells_in_parallel: int = 1
+    soc: float = 0.5
+    soh: float = 1.0
+    temperature_degc: float | None = None
+    connection_resistance_ohm: float = 0.0
+    spread: CellSpread = field(default_factory=CellSpread)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BmsSpec:
+    """Limits, sensors and contactors of a battery management system.
+
+    Each protection warns beyond ``*_warning``, and beyond ``*_alarm`` for ``alarm_delay_s`` it raises the
+    alarm and opens the contactors. Alarms latch.
+
+    Attributes:
+        charge_voltage_limit_v: string voltage that it asks a charger to hold.
+        discharge_voltage_limit_v: string voltage below which it asks to stop.
+        charge_current_limit_a: largest charge current, a positive number.
+        discharge_current_limit_a: largest discharge current, a positive number.
+        cell_over_voltage_warning_v: highest cell above this warns.
+        cell_over_voltage_alarm_v: highest cell above this opens.
+        cell_under_voltage_warning_v: lowest cell below this warns.
+        cell_under_voltage_alarm_v: lowest cell below this opens.
+        over_current_warning_factor: of the rated current limit, either direction.
+        over_current_alarm_factor: of the rated current limit, either direction.
+        over_temperature_warning_degc: hottest cell above this warns.
+        over_temperature_alarm_degc: hottest cell above this opens.
+        under_temperature_warning_degc: coldest cell below this warns.
+        under_temperature_alarm_degc: coldest cell below this opens.
+        alarm_delay_s: from beyond the alarm level to the open contactor.
+        charge_taper: (state of charge, fraction of the charge current limit), linear between.
+        discharge_taper: (state of charge, fraction of the discharge current limit), linear between.
+        temperature_derating: (degC, fraction of both current limits), linear between.
+        charge_stop_cell_v: highest cell at this while charging ends the charge.
+        discharge_stop_cell_v: lowest cell at this while discharging ends the discharge.
+        full_current_a: charge current below this at the charge voltage limit counts as full.
+        full_delay_s: for how long it must.
+        restart_soc_step: state of charge to move away from an end before that direction is allowed again.
+        resets_soc_at_full: whether full sets its estimate to 1.
+        assumed_coulombic_efficiency: that its coulomb counting reckons with while charging.
+        soc_error: of its estimate at time zero, estimate minus truth.
+        current_gain_error: of its current sensor, a fraction.
+        current_offset_a: of its current sensor.
+        current_noise_a: standard deviation of its current reading.
+        voltage_gain_error: of its voltage sensor, a fraction.
+        voltage_noise_v: standard deviation of its string voltage reading.
+        temperature_noise_k: standard deviation of its temperature reading.
+        sample_interval_s: interval of its measurements; noise is drawn once an interval.
+        closes_on_start: whether it runs its precharge and closes at time zero.
+        precharge_resistance_ohm: of the precharge resistor.
+        link_capacitance_f: DC link capacitance that it charges.
+        precharge_done_fraction: of the string voltage, at which the main contactor closes.
+    """
+
+    charge_voltage_limit_v: float = 56.0
+    discharge_voltage_limit_v: float = 44.8
+    charge_current_limit_a: float = 200.0
+    discharge_current_limit_a: float = 220.0
+    cell_over_voltage_warning_v: float = 3.60
+    cell_over_voltage_alarm_v: float = 3.65
+    cell_under_voltage_warning_v: float = 2.70
+    cell_under_voltage_alarm_v: float = 2.50
+    over_current_warning_factor: float = 1.05
+    over_current_alarm_factor: float = 1.20
+    over_temperature_warning_degc: float = 50.0
+    over_temperature_alarm_degc: float = 58.0
+    under_temperature_warning_degc: float = 2.0
+    under_temperature_alarm_degc: float = -20.0
+    alarm_delay_s: float = 0.2
+    charge_taper: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.95, 1.0), (1.0, 0.1))
+    discharge_taper: tuple[tuple[float, float], ...] = ((0.0, 0.2), (0.05, 1.0), (1.0, 1.0))
+    temperature_derating: tuple[tuple[float, float], ...] = (
+        (0.0, 0.2),
+        (10.0, 1.0),
+        (45.0, 1.0),
+        (55.0, 0.2),
+    )
+    charge_stop_cell_v: float = 3.58
+    discharge_stop_cell_v: float = 2.80
+    full_current_a: float = 10.0
+    full_delay_s: float = 10.0
+    restart_soc_step: float = 0.02
+    resets_soc_at_full: bool = True
+    assumed_coulombic_efficiency: float = 1.0
+    soc_error: float = 0.0
+    current_gain_error: float = 0.001
+    current_offset_a: float = 0.02
+    current_noise_a: float = 0.02
+    voltage_gain_error: float = 0.0002
+    voltage_noise_v: float = 0.002
+    temperature_noise_k: float = 0.05
+    sample_interval_s: float = 0.1
+    closes_on_start: bool = True
+    precharge_resistance_ohm: float = 10.0
+    link_capacitance_f: float = 0.01
+    precharge_done_fraction: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConverterSpec:
+    """A bidirectional, three-phase converter (PCS) with an internal transfer switch.
+
+    Attributes:
+        rated_power_w: discharge power, three phases together.
+        rated_charge_power_w: charge power, a positive number.
+        rated_apparent_power_va: limit of the set-points taken together, active power first.
+        nominal_voltage_v: line-to-neutral; one per unit.
+        nominal_frequency_hz: of the island that it forms.
+        current_limit_pu: largest phase current in per unit of the rated apparent power's current.
+        maximum_dc_current_a: of its DC side, either direction.
+        minimum_dc_voltage_v: it limits discharge so as not to pull the DC side below this, and stops there.
+        ramp_w_per_s: of the active power set-point.
+        ramp_var_per_s: of the reactive power set-point.
+        fast_ramp_w_per_s: of the way to zero after the BMS fell silent.
+        response_s: open-loop response time Tr of power to its ramped set-point: 90 % of a step at Tr.
+        current_time_constant_s: of the current control and phase lock together.
+        loss_idle_w: loss whenever it is on.
+        loss_linear: loss per active power, a fraction.
+        loss_square_per_w: loss per square of active power.
+        starts_on: whether it was turned on at time zero.
+        start_delay_s: from turning on, with good mains, to the first current.
+        islanding: whether it carries the load when mains are lost.
+        transfer_gap_s: from loss of mains to a formed voltage.
+        transfer_below_pu: mains voltage below which it leaves the mains; None: for a loss of mains only.
+        transfer_after_s: for how long it must be below.
+        overload_s: time beyond rated apparent power in an island until it trips.
+        enter_voltage_pu: window of voltage in which mains count as good.
+        enter_frequency_hz: window of frequency in which mains count as good, as deviation from nominal.
+        return_delay_s: good mains until it transfers back, or comes back after a trip.
+        synchronise_s: time of the slip that brings the island in phase with the mains.
+        ride_through: protections and behaviour by voltage band.
+        bms_timeout_s: silence of the BMS that brings power to zero; None: unsupervised.
+        thermal_resistance_k_per_w: of the heat sink to ambient.
+        thermal_time_constant_s: of the heat sink.
+    """
+
+    rated_power_w: float = 10_000.0
+    rated_charge_power_w: float = 10_000.0
+    rated_apparent_power_va: float = 10_000.0
+    nominal_voltage_v: float = 115.470053838
+    nominal_frequency_hz: float = 60.0
+    current_limit_pu: float = 1.2
+    maximum_dc_current_a: float = 300.0
+    minimum_dc_voltage_v: float = 38.0
+    ramp_w_per_s: float = 20_000.0
+    ramp_var_per_s: float = 20_000.0
+    fast_ramp_w_per_s: float = 50_000.0
+    response_s: float = 0.1
+    current_time_constant_s: float = 0.005
+    loss_idle_w: float = 30.0
+    loss_linear: float = 0.012
+    loss_square_per_w: float = 2.0e-6
+    starts_on: bool = False
+    start_delay_s: float = 1.0
+    islanding: bool = True
+    transfer_gap_s: float = 0.008
+    transfer_below_pu: float | None = 0.5
+    transfer_after_s: float = 1.0
+    overload_s: float = 10.0
+    enter_voltage_pu: tuple[float, float] = (0.917, 1.05)
+    enter_frequency_hz: tuple[float, float] = (-0.5, 0.1)
+    return_delay_s: float = 10.0
+    synchronise_s: float = 1.0
+    ride_through: RideThrough = field(default_factory=ieee1547_category_2)
+    bms_timeout_s: float | None = 5.0
+    thermal_resistance_k_per_w: float = 0.08
+    thermal_time_constant_s: float = 600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GridSpec:
+    """The AC source and its line to the rig.
+
+    Attributes:
+        nominal_voltage_v: line-to-neutral; one per unit.
+        frequency_hz: steady frequency at time zero.
+        source_resistance_ohm: of source and line, each phase.
+        source_reactance_ohm: of source and line, each phase, at any frequency.
+        starts_closed: whether the output relay is closed at time zero.
+    """
+
+    nominal_voltage_v: float = 115.470053838
+    frequency_hz: float = 60.0
+    source_resistance_ohm: float = 0.005
+    source_reactance_ohm: float = 0.005
+    starts_closed: bool = True
+
+
+class LoadKind(Enum):
+    """How a load answers its voltage."""
+
+    RESISTIVE = "resistive"
+    CONSTANT_POWER = "constant power"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadSpec:
+    """The critical load, equal in its three phases.
+
+    Attributes:
+        kind: whether its resistance or its power is constant.
+        power_w: at time zero, three phases together, at nominal voltage.
+        nominal_voltage_v: line-to-neutral.
+        dead_below_pu: a constant-power load draws nothing below this; both count as dead.
+    """
+
+    kind: LoadKind = LoadKind.RESISTIVE
+    power_w: float = 0.0
+    nominal_voltage_v: float = 115.470053838
+    dead_below_pu: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlantSpec:
+    """Everything that a RigPlant is made of.
+
+    Attributes:
+        battery: the string.
+        bms: its management system.
+        converter: the PCS.
+        grid: the AC source.
+        load: the critical load.
+        ambient_degc: around cells and converter.
+        seed: keys every random draw.
+    """
+
+    battery: BatterySpec = field(default_factory=BatterySpec)
+    bms: BmsSpec = field(default_factory=BmsSpec)
+    converter: ConverterSpec = field(default_factory=ConverterSpec)
+    grid: GridSpec = field(default_factory=GridSpec)
+    load: LoadSpec = field(default_factory=LoadSpec)
+    ambient_degc: float = 25.0
+    seed: int = 1

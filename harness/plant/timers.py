@@ -1,0 +1,39 @@
+"""Conditions that must hold for a time: exact due times, so that a step can end on them."""
+
+from __future__ import annotations
+
+import math
+
+
+class Timers:
+    """Named timers that start when their condition becomes true and vanish when it is not."""
+
+    def __init__(self) -> None:
+        self._due_s: dict[str, float] = {}
+        self._fired: set[str] = set()
+
+    @property
+    def next_due_s(self) -> float:
+        """Earliest time at which a running timer is due; infinite if none runs."""
+        if not self._due_s:
+            return math.inf
+        return min((due for name, due in self._due_s.items() if name not in self._fired), default=math.inf)
+
+    def held(self, name: str, now_s: float, duration_s: float, *, is_true: bool) -> bool:
+        """Whether the condition has been true for the duration without a break."""
+        if not is_true:
+            if name in self._due_s:
+                del self._due_s[name]
+                self._fired.discard(name)
+            return False
+        due_s = self._due_s.setdefault(name, now_s + duration_s)
+        if now_s < due_s:
+            return False
+        self._fired.add(name)
+        return True
+
+    def clear(self, *names: str) -> None:
+        """Stop these timers, or all."""
+        for name in names or tuple(self._due_s):
+            self._due_s.pop(name, None)
+            self._fired.discard(name)

@@ -1,0 +1,112 @@
+"""JUnit XML of a record, for build servers: F and I fail, E and A are errors, N is skipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from harness.record.logbook import LOGBOOK, RECORD, write_whole
+from harness.record.record import PlanRecord, read_document, record_of
+from harness.report.html import judgement_row
+
+NAME = "junit.xml"
+OUTCOMES: Mapping[str, tuple[str, str] | None] = {
+    "ABORTED": ("error", "aborted"),
+    "ERROR": ("error", "error"),
+    "FAIL": ("failure", "fail"),
+    "INCONCLUSIVE": ("failure", "inconclusive"),
+    "NOT TESTABLE": ("skipped", "not testable"),
+    "PASS": None,
+}
+"""Element and type by verdict."""
+
+# XML 1.0 knows no other control characters, not even escaped ones.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_junit(run_dir: Path, path: Path | None = None) -> Path:
+    """Write the JUnit XML of a sealed run, beside it unless ``path`` says where; gives its path.
+
+    ``time`` is rig time.
+
+    Raises:
+        BenchError: the run is not sealed, or the file could not be written.
+    """
+    record = record_of(read_document(run_dir / RECORD))
+    logbook = read_document(run_dir / LOGBOOK)
+    suite = ET.Element("testsuite", name="rackproof", timestamp=str(logbook["started"])[:19])
+    suite.set("time", f"{sum(plan.duration_s for plan in record.plans):.3f}")
+    suite.set("hostname", str(logbook["host"]))
+    _properties(suite, _provenance(record.subject, logbook, record.head))
+    tally = dict.fromkeys(("error", "failure", "skipped"), 0)
+    for plan in record.plans:
+        outcome = OUTCOMES[plan.verdict]
+        if outcome is not None:
+            tally[outcome[0]] += 1
+        suite.append(_case(plan, outcome))
+    for attribute, count in zip(("errors", "failures", "skipped"), tally.values(), strict=True):
+        suite.set(attribute, str(count))
+    suite.set("tests", str(len(record.plans)))
+    suites = ET.Element("testsuites", dict(suite.attrib))
+    suites.append(suite)
+    ET.indent(suites)
+    target = run_dir / NAME if path is None else path
+    write_whole(target, ET.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n")
+    return target
+
+
+def _case(plan: PlanRecord, outcome: tuple[str, str] | None) -> ET.Element:
+    title = str(plan.facts.get("title") or "")
+    case = ET.Element("testcase", name=_clean(f"{plan.plan} {title}".strip()), classname="testplans")
+    case.set("time", f"{plan.duration_s:.3f}")
+    facts = {"plan": plan.plan, "verdict": plan.verdict, "record_head": plan.head}
+    facts |= {key: plan.facts[key] for key in ("f0_hz", "form", "seed", "hazard") if plan.facts.get(key)}
+    _properties(case, facts)
+    lines = [_line(each) for each in plan.judgements]
+    if outcome is not None:
+        bad = [_line(each) for each in plan.judgements if each["verdict"] != "PASS"]
+        said = plan.message or "; ".join(bad) or plan.verdict
+        child = ET.SubElement(case, outcome[0], type=outcome[1], message=_clean(said.splitlines()[0]))
+        child.text = _clean("\n".join([said, *(bad if plan.message else [])]))
+    if lines:
+        ET.SubElement(case, "system-out").text = _clean("\n".join(lines))
+    return case
+
+
+def _line(judgement: Mapping[str, Any]) -> str:
+    row = judgement_row(judgement)
+    name = f"{row.measure} [{row.case}]" if row.case else row.measure
+    mark = "" if row.is_verified else ", not verified against the text"
+    return f"{row.verdict} {name}: {row.value}, allowed {row.allowed} ({row.requirement}{mark})"
+
+
+def _provenance(subject: Mapping[str, Any], logbook: Mapping[str, Any], head: str) -> dict[str, object]:
+    unit = subject["unit"]
+    return {
+        "rig": subject["rig"],
+        "product": subject["product"],
+        "serial": unit["serial"],
+        "lot": unit["lot"],
+        "firmware": unit["firmware"],
+        "emulated": "true" if subject["is_emulated"] else "false",
+        "clock": subject["clock"],
+        "station": logbook["station"],
+        "operator": logbook["operator"],
+        "order": logbook["order"],
+        "attempt": f"{logbook['attempt']['number']} of {logbook['attempt']['of']}",
+        "run_id": logbook["run_id"],
+        "record_head": head,
+    }
+
+
+def _properties(parent: ET.Element, pairs: Mapping[str, object]) -> None:
+    properties = ET.SubElement(parent, "properties")
+    for name, value in pairs.items():
+        ET.SubElement(properties, "property", name=name, value=_clean(str(value)))
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)

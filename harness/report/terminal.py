@@ -1,0 +1,206 @@
+"""What the terminal shows: a live view while a plan is on, one plain line a plan elsewhere, and the summary.
+
+Nothing here has a thread or a clock of its own: whoever runs the loop calls ``refresh`` between two of
+its turns (``loop.ticker``), and gives the real time.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from harness.clock import real_s
+from harness.readings import Reading
+from harness.record.record import LETTERS, Record
+from harness.report.figures import TONES, UNITS, duration, figure, scale_of, suffix_of
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+    from rich.table import Table
+
+STYLES = {
+    "A": "bold magenta",
+    "E": "bold dark_orange",
+    "F": "bold red",
+    "I": "yellow",
+    "N": "bright_black",
+    "P": "green",
+}
+"""Colours of the verdicts by the page's own tones."""
+
+BETWEEN_S = 0.1
+"""Least real time between two pictures: faster than that nobody reads."""
+
+
+@dataclass(slots=True)
+class LiveView:
+    """The plan that is on, fed by plain attributes and drawn by ``refresh``.
+
+    Attributes:
+        watched: the few sources whose latest values are shown, in this order; empty shows none.
+        is_terminal: None asks the stream.
+        plan: its id; ``begin`` and ``end`` set it.
+        rig_s: rig time of the plan so far.
+        declared_s: rig time that it may take; 0 where it does not say.
+    """
+
+    watched: Sequence[str] = ()
+    stream: TextIO = field(default_factory=lambda: sys.stdout)
+    is_terminal: bool | None = None
+    real: Callable[[], float] = real_s
+    plan: str = ""
+    title: str = ""
+    rig_s: float = 0.0
+    declared_s: float = 0.0
+    letters: str = ""
+    values: dict[str, Reading[Any]] = field(default_factory=dict)
+    _live: Live | None = None
+    _began_s: float = 0.0
+    _drawn_s: float = -1.0
+
+    def begin(self, plan: str, title: str = "", declared_s: float | None = None) -> None:
+        """Show a plan from its beginning."""
+        self.plan, self.title = plan, title
+        self.rig_s, self.declared_s = 0.0, declared_s or 0.0
+        self.values.clear()
+        self._began_s, self._drawn_s = self.real(), -1.0
+        if self._is_live():
+            from rich.live import Live  # noqa: PLC0415 - 60 ms, and only for people who watch
+
+            self._live = Live(console=self._console(), auto_refresh=False, transient=True)
+            self._live.start()
+            self.refresh()
+
+    def observe(self, reading: Reading[Any]) -> None:
+        """Take a reading, cheaply; fits ``Voice.observe`` beside the record."""
+        if reading.source in self.watched:
+            self.values[reading.source] = reading
+
+    def refresh(self, rig_s: float | None = None) -> None:
+        """Draw, at most once in ``BETWEEN_S`` of real time; nothing where there is no terminal."""
+        if rig_s is not None:
+            self.rig_s = rig_s
+        if self._live is None:
+            return
+        now = self.real()
+        if now - self._drawn_s >= BETWEEN_S:
+            self._drawn_s = now
+            self._live.update(self.picture(), refresh=True)
+
+    def end(self, verdict: str, message: str = "", rig_s: float | None = None) -> None:
+        """Take the live picture away, and leave one line of the plan."""
+        if rig_s is not None:
+            self.rig_s = rig_s
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self.letters += LETTERS[verdict]
+        cause = f"  {message.splitlines()[0]}" if message else ""
+        words = f"{self.plan}  {self.title}  ({duration(self.rig_s)}, {self._speed()}){cause}"
+        if self._is_live():
+            from rich.text import Text  # noqa: PLC0415 - with begin
+
+            line = Text.assemble((f"{verdict:<13}", STYLES[TONES[verdict]]), words)
+            self._console().print(line, soft_wrap=True)
+        else:
+            self.stream.write(f"{verdict:<13}{words}\n")
+            self.stream.flush()
+        self.plan = ""
+
+    def picture(self) -> RenderableType:
+        """What is drawn now: title, progress, values, letters."""
+        from rich.console import Group  # noqa: PLC0415 - with begin
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - with begin
+        from rich.table import Table  # noqa: PLC0415 - with begin
+        from rich.text import Text  # noqa: PLC0415 - with begin
+
+        head = Text.assemble((self.plan, "bold"), f"  {self.title}", no_wrap=True, overflow="ellipsis")
+        progress = Table.grid(padding=(0, 2))
+        declared = f" of at most {duration(self.declared_s)}" if self.declared_s else ""
+        bar = ProgressBar(total=self.declared_s or None, completed=min(self.rig_s, self.declared_s), width=32)
+        time = f"{duration(self.rig_s)}{declared}"
+        progress.add_row(*([bar] if self.declared_s else []), time, self._speed())
+        values = Table.grid(padding=(0, 2))
+        values.add_column(style="bright_black", no_wrap=True)
+        values.add_column(justify="right", no_wrap=True)
+        for source in self.watched:
+            if source in self.values:
+                values.add_row(source, said(self.values[source]))
+        marks = Text(no_wrap=True, overflow="ellipsis")
+        for letter in self.letters:
+            marks.append(letter, STYLES["P" if letter == "." else letter])
+        return Group(head, progress, values, marks)
+
+    def _speed(self) -> str:
+        real = self.real() - self._began_s
+        if real <= 0.0 or self.rig_s <= 0.0:
+            return "not moving"
+        speed = self.rig_s / real
+        return f"{figure(speed, speed)} x real time"
+
+    def _is_live(self) -> bool:
+        return self.stream.isatty() if self.is_terminal is None else self.is_terminal
+
+    def _console(self) -> Console:
+        from rich.console import Console  # noqa: PLC0415 - with begin
+
+        return Console(file=self.stream, force_terminal=self._is_live(), highlight=False)
+
+
+def said(reading: Reading[Any]) -> str:
+    """Write the value of a reading with the unit of its source's suffix."""
+    value = reading.value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        suffix = suffix_of(reading.source)
+        factor, unit = (100.0, "%") if suffix == "fraction" else scale_of([float(value)], UNITS[suffix][1])
+        number = float(value) * factor
+        return f"{figure(number, max(abs(number) / 50.0, 1e-9))} {unit}".rstrip()
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(map(str, value))) or "none"
+    return str(getattr(value, "value", value))
+
+
+def write_summary(
+    record: Record, report: Path | None, stream: TextIO, *, is_terminal: bool | None = None
+) -> None:
+    """Write the table of all plans, worst first, and where the report is."""
+    from rich.console import Console  # noqa: PLC0415 - only at the end of a run
+
+    live = stream.isatty() if is_terminal is None else is_terminal
+    console = Console(file=stream, force_terminal=live, highlight=False, width=None if live else 140)
+    console.print(_summary_table(record))
+    counts = ", ".join(f"{count} {word}" for word, count in record.counts().items()) or "no plan was begun"
+    emulated = "emulated, " if record.subject["is_emulated"] else ""
+    unit = f"{record.subject['product']} {record.subject['unit']['serial']} on {record.subject['rig']}"
+    console.print(f"{unit} ({emulated}{record.subject['clock']} clock): {counts}", soft_wrap=True)
+    if report is not None:
+        console.print(f"report: {report}", soft_wrap=True)
+
+
+def _summary_table(record: Record) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - only at the end of a run
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(box=None, pad_edge=False, header_style="bright_black", padding=(0, 2, 0, 0))
+    for name in ("verdict", "plan", "title", "why"):
+        table.add_column(name, no_wrap=name in {"verdict", "plan"})
+    table.add_column("rig time", justify="right", no_wrap=True)
+    for plan in record.worst_first():
+        bad = [
+            f"{each['measure']} {each['verdict']}" for each in plan.judgements if each["verdict"] != "PASS"
+        ]
+        why = plan.message.splitlines()[0] if plan.message else "; ".join(bad)
+        table.add_row(
+            Text(plan.verdict, STYLES[TONES[plan.verdict]]),
+            Text(plan.plan),
+            Text(str(plan.facts.get("title") or "")),
+            Text(why),
+            duration(plan.duration_s),
+        )
+    return table

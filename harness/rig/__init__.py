@@ -1,0 +1,1 @@
+"""Rigs, products and sites as data, and the bench that opens them."""

@@ -1,0 +1,367 @@
+"""A rig, opened: its lines and devices, and in an emulated run the plant and emulators behind them.
+
+A bench opens everything or says, device by device, why it could not; it closes in reverse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+from harness.clock import VirtualLoop, rig_loop
+from harness.errors import BenchError, ConfigurationError, NotTestable, RackproofError, WireError
+from harness.readings import Note, Observe, Voice
+from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
+from harness.rig.product_file import ProductFile
+from harness.rig.rig_file import CanWire, Device, ModbusTcpWire, RigFile, VisaWire
+from harness.roles import ROLES
+from harness.wires.traffic import Traffic
+
+if TYPE_CHECKING:
+    from harness.plant import RigPlant
+    from harness.wires.can import CanLine
+
+RoleT = TypeVar("RoleT")
+
+
+class Emulator(Protocol):
+    """What every emulator shows, whatever its wire."""
+
+    frozen: bool
+    swapped_sign: bool
+    silent: bool
+
+    async def start(self) -> None:
+        """Begin what it does by itself."""
+
+    async def stop(self) -> None:
+        """End what it does by itself."""
+
+
+@dataclass(slots=True)
+class FarSide:
+    """The emulated world behind a rig's lines.
+
+    Attributes:
+        plant: the physics that all emulators share.
+        emulators: by device.
+        addresses: of the loopback ports, by wire: (host, port); CAN lines inside the loop have none.
+        can_lines: the loopback CAN lines, by wire.
+    """
+
+    plant: RigPlant
+    emulators: dict[str, Emulator] = field(default_factory=dict)
+    addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
+    can_lines: dict[str, CanLine] = field(default_factory=dict)
+
+    def advance(self) -> None:
+        """Bring the plant to the present."""
+        self.plant.advance(rig_loop().time())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a bench is opened with.
+
+    Attributes:
+        rig: the rig file.
+        product: the product file.
+        f0_hz: nominal frequency of this run.
+        seed: of everything random in an emulated run.
+        observe: takes every reading.
+        note: takes every command.
+        traffic: logs what the lines carry.
+        on_far_side: is shown the emulated world before anything is opened (seeded faults).
+        find_driver: looks a driver's folder up.
+    """
+
+    rig: RigFile
+    product: ProductFile
+    f0_hz: float
+    seed: int = 0
+    observe: Observe | None = None
+    note: Note | None = None
+    traffic: Traffic = field(default_factory=Traffic)
+    on_far_side: Callable[[FarSide], None] | None = None
+    find_driver: FindDriver = find_driver
+
+    def voice(self, device: str) -> Voice:
+        """Give a device its way to the record."""
+        voice = Voice(device)
+        if self.observe is not None and self.note is not None:
+            voice = Voice(device, self.observe, self.note)
+        return voice
+
+
+@contextlib.asynccontextmanager
+async def far_side(setup: Setup, *, ports: Mapping[str, int] | None = None, expose_can: bool = False) -> Any:
+    """Stand every device of the rig on its emulator, over one plant, and serve it on loopback.
+
+    Args:
+        setup: the rig and its product.
+        ports: TCP ports by wire, where they are to be certain ones.
+        expose_can: also serve CAN lines as socketcand on TCP, for a harness in another process.
+
+    Yields:
+        The FarSide.
+    """
+    from harness.plant import RigPlant  # noqa: PLC0415 - numpy loads with the plant
+    from harness.rig.plant_spec import plant_spec  # noqa: PLC0415
+
+    rig = setup.rig
+    plant = RigPlant(plant_spec(rig, setup.product, setup.f0_hz, setup.seed))
+    side = FarSide(plant)
+    chosen = ports or {}
+    async with contextlib.AsyncExitStack() as stack:
+        for name, device in rig.devices.items():
+            folder = setup.find_driver(device.driver)
+            options = _options(device, folder)
+            side.emulators[name] = folder.Emulator(name, plant, options)
+        await _serve_can(rig, setup, side, stack, chosen, expose_can=expose_can)
+        for wire_name, wire in rig.wires.items():
+            on_it = {n: d for n, d in rig.devices.items() if d.wire == wire_name}
+            if isinstance(wire, ModbusTcpWire) and on_it:
+                await _serve_modbus(wire_name, on_it, side, stack, chosen)
+            elif isinstance(wire, VisaWire) and on_it:
+                await _serve_visa(wire_name, wire, on_it, side, stack, chosen)
+        _connect_relays(rig, side)
+        _connect_triggers(rig, side)
+        if setup.on_far_side is not None:
+            setup.on_far_side(side)
+        for emulator in side.emulators.values():
+            await emulator.start()
+            stack.push_async_callback(emulator.stop)
+        yield side
+
+
+async def _serve_can(
+    rig: RigFile,
+    setup: Setup,
+    side: FarSide,
+    stack: contextlib.AsyncExitStack,
+    ports: Mapping[str, int],
+    *,
+    expose_can: bool,
+) -> None:
+    from harness.wires.can import CanLine, SocketcandServer  # noqa: PLC0415 - vendors load when named
+
+    for wire_name, wire in rig.wires.items():
+        if not isinstance(wire, CanWire):
+            continue
+        line = CanLine(wire_name, setup.traffic.line(wire_name, is_can=True))
+        await line.open()
+        stack.push_async_callback(line.close)
+        side.can_lines[wire_name] = line
+        for name, device in rig.devices.items():
+            if wire_name in (device.wire, device.hears):
+                cast("Any", side.emulators[name]).attach(line.port(name))
+        if expose_can:
+            server = SocketcandServer(line, wire.channel)
+            await server.start(port=ports.get(wire_name, 0))
+            stack.push_async_callback(server.stop)
+            side.addresses[wire_name] = ("127.0.0.1", server.port)
+
+
+async def _serve_modbus(
+    wire_name: str,
+    on_it: Mapping[str, Device],
+    side: FarSide,
+    stack: contextlib.AsyncExitStack,
+    ports: Mapping[str, int],
+) -> None:
+    from harness.wires.modbus import ModbusTcpServer  # noqa: PLC0415
+
+    units = {device.unit or 0: cast("Any", side.emulators[name]) for name, device in on_it.items()}
+    server = ModbusTcpServer(wire_name, units)
+    await server.start(port=ports.get(wire_name, 0))
+    stack.push_async_callback(server.stop)
+    side.addresses[wire_name] = ("127.0.0.1", server.port)
+
+
+async def _serve_visa(
+    wire_name: str,
+    wire: VisaWire,
+    on_it: Mapping[str, Device],
+    side: FarSide,
+    stack: contextlib.AsyncExitStack,
+    ports: Mapping[str, int],
+) -> None:
+    from harness.wires.visa import InstrumentServer  # noqa: PLC0415
+
+    (name,) = on_it
+    server = InstrumentServer(wire_name, cast("Any", side.emulators[name]), wire.terminator.encode())
+    await server.start(port=ports.get(wire_name, 0))
+    stack.push_async_callback(server.stop)
+    side.addresses[wire_name] = ("127.0.0.1", server.port)
+
+
+def _connect_relays(rig: RigFile, side: FarSide) -> None:
+    """Let each relay channel do to its CAN lead what the topology says."""
+    for inserter in {fault.device for fault in rig.topology.faults.values()}:
+        emulator = cast("Any", side.emulators[inserter])
+        faults: Mapping[str, int] = emulator.options.faults
+        leads = {
+            faults[name]: (side.can_lines[fault.wire], fault.lead)
+            for name, fault in rig.topology.faults.items()
+            if fault.device == inserter and name in faults
+        }
+
+        def switch(channel: int, is_on: bool, leads: Mapping[int, tuple[CanLine, str]] = leads) -> None:
+            if channel in leads:
+                line, lead = leads[channel]
+                (line.open_lead if is_on else line.close_lead)(lead)
+
+        emulator.on_change = switch
+
+
+def _connect_triggers(rig: RigFile, side: FarSide) -> None:
+    """Wire each trigger output to its input."""
+    for trigger in rig.triggers.values():
+        source = cast("Any", side.emulators[trigger.from_device])
+        source.on_trigger = cast("Any", side.emulators[trigger.to_device]).trigger
+
+
+class Bench:
+    """A rig's devices, open, by name and by role."""
+
+    def __init__(self, setup: Setup, side: FarSide | None) -> None:
+        self.setup = setup
+        self.rig = setup.rig
+        self.product = setup.product
+        self.far_side = side
+        self.has_energised = False
+        self.devices: dict[str, Any] = {}
+
+    def role(self, role: str) -> Any:
+        """Give the device that fulfils a role.
+
+        Raises:
+            NotTestable: the rig has none, or more than one.
+        """
+        names = [name for name, device in self.rig.devices.items() if device.role == role]
+        if len(names) != 1:
+            there = ", ".join(names) if names else "none"
+            have = ", ".join(sorted({device.role for device in self.rig.devices.values()}))
+            raise NotTestable(
+                f"rig {self.rig.name}: the plan asks for one {role}, there is {there}; it has: {have}"
+            )
+        return self.devices[names[0]]
+
+    def name_of(self, role: str) -> str:
+        """Give the name of the device that fulfils a role; NotTestable as above."""
+        return str(self.role(role).name)
+
+
+def _line(name: str, rig: RigFile, setup: Setup, side: FarSide | None) -> Any:
+    """Make the near end of a wire."""
+    wire = rig.wires[name]
+    traffic = setup.traffic.line(name, is_can=isinstance(wire, CanWire))
+    match wire:
+        case CanWire():
+            from harness.wires.can import CanBusLine  # noqa: PLC0415 - vendors load when a rig names them
+
+            if side is not None:
+                return side.can_lines[name]
+            options = dict(wire.options)
+            if wire.interface == "socketcan":
+                options.setdefault("receive_own_messages", False)
+            return CanBusLine(name, wire.interface, wire.channel, options, traffic=traffic)
+        case ModbusTcpWire():
+            from harness.wires.modbus import ModbusTcpLine  # noqa: PLC0415
+
+            host, port = side.addresses[name] if side is not None else (wire.host, wire.port)
+            return ModbusTcpLine(name, host, port, timeout_s=wire.timeout_s, traffic=traffic)
+        case VisaWire():
+            from harness.wires.visa import open_line  # noqa: PLC0415
+
+            resource = wire.resource
+            if side is not None:
+                host, port = side.addresses[name]
+                resource = f"TCPIP0::{host}::{port}::SOCKET"
+            return open_line(
+                name,
+                resource,
+                backend=wire.backend if side is None else "@py",
+                timeout_s=wire.timeout_s,
+                terminator=wire.terminator,
+                traffic=traffic,
+            )
+
+
+@contextlib.asynccontextmanager
+async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None = None) -> Any:
+    """Open a rig: its lines, then its devices; close in reverse.
+
+    Args:
+        setup: the rig and what records it.
+        emulate: stand all devices on emulators inside this loop.
+        only: open these devices alone (a reading from one of them).
+
+    Yields:
+        The Bench.
+
+    Raises:
+        BenchError: one or more devices cannot be reached: each is named with wire, address and cause.
+    """
+    rig = setup.rig
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(setup.traffic.close)
+        side: FarSide | None = None
+        if emulate:
+            loop = rig_loop()
+            if isinstance(loop, VirtualLoop):
+                stack.push_async_callback(loop.settle)
+            side = await stack.enter_async_context(far_side(setup))
+        bench = Bench(setup, side)
+        wanted = {n: d for n, d in rig.devices.items() if only is None or n in only}
+        troubles: list[str] = []
+        lines: dict[str, Any] = {}
+        broken: dict[str, RackproofError] = {}
+        for wire_name in rig.wires:
+            if any(device.wire == wire_name for device in wanted.values()):
+                line = _line(wire_name, rig, setup, side)
+                stack.push_async_callback(line.close)
+                try:
+                    if not (emulate and isinstance(rig.wires[wire_name], CanWire)):
+                        await line.open()
+                except WireError as error:
+                    broken[wire_name] = error
+                lines[wire_name] = line
+        for name, device in wanted.items():
+            if device.wire in broken:
+                troubles.append(f"{name} ({device.driver}): {broken[device.wire]}")
+                continue
+            try:
+                await _open_device(name, device, lines[device.wire], bench, stack)
+            except RackproofError as error:
+                troubles.append(f"{name} ({device.driver}): {error}")
+        if troubles:
+            raise BenchError(
+                f"rig {rig.name}: {len(troubles)} of {len(wanted)} devices cannot be opened:\n  "
+                + "\n  ".join(troubles)
+            )
+        yield bench
+
+
+def _options(device: Device, folder: DriverFolder) -> Any:
+    """Make a device's options; on a Modbus wire its unit is one of them."""
+    unit = {} if device.unit is None else {"unit": device.unit}
+    return folder.Options.model_validate({**device.options, **unit})
+
+
+async def _open_device(
+    name: str, device: Device, line: Any, bench: Bench, stack: contextlib.AsyncExitStack
+) -> None:
+    setup = bench.setup
+    folder = setup.find_driver(device.driver)
+    options = _options(device, folder)
+    wire = setup.rig.wires[device.wire]
+    near = line.port(f"harness/{name}") if isinstance(wire, CanWire) else line
+    driver = folder.Driver(name, near, options, setup.voice(name))
+    if not isinstance(driver, ROLES[device.role]):
+        raise ConfigurationError(f"driver {device.driver} does not fulfil the role {device.role}")
+    stack.push_async_callback(driver.close)
+    await driver.open()
+    bench.devices[name] = driver

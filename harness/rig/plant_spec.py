@@ -1,0 +1,180 @@
+"""From product and rig to the plant that their emulators share: names change, numbers do not."""
+
+from __future__ import annotations
+
+from harness.plant.spec import (
+    BatterySpec,
+    BmsSpec,
+    CellSpread,
+    ConverterSpec,
+    FrequencyTrip,
+    GridSpec,
+    LoadKind,
+    LoadSpec,
+    PlantSpec,
+    RideBand,
+    RideMode,
+    RideThrough,
+    TripStep,
+)
+from harness.rig import product_file
+from harness.rig.product_file import ProductFile
+from harness.rig.rig_file import RigFile
+
+
+def plant_spec(rig: RigFile, product: ProductFile, f0_hz: float, seed: int) -> PlantSpec:
+    """Say what the plant of a rig with a product is made of.
+
+    Args:
+        rig: source, critical load and nominal voltage.
+        product: battery, management system and converter.
+        f0_hz: nominal frequency of this run; chooses the frequency trips.
+        seed: keys every random draw of the plant.
+
+    Cells and ambient start in the middle of the product's reference band.
+
+    Raises:
+        ConfigurationError: the product has no settings for this frequency.
+    """
+    lowest_degc, highest_degc = product.reference.temperature_degc
+    source, load = rig.topology.source, rig.topology.critical_load
+    return PlantSpec(
+        battery=_battery(product),
+        bms=_bms(product),
+        converter=_converter(product, f0_hz),
+        grid=GridSpec(
+            nominal_voltage_v=rig.nominal_voltage_v,
+            frequency_hz=f0_hz,
+            source_resistance_ohm=source.r_ohm,
+            source_reactance_ohm=source.x_ohm,
+        ),
+        load=LoadSpec(
+            kind={"resistive": LoadKind.RESISTIVE, "constant_power": LoadKind.CONSTANT_POWER}[load.kind],
+            power_w=load.power_w,
+            nominal_voltage_v=rig.nominal_voltage_v,
+        ),
+        ambient_degc=(lowest_degc + highest_degc) / 2.0,
+        seed=seed,
+    )
+
+
+def _battery(product: ProductFile) -> BatterySpec:
+    battery = product.battery
+    return BatterySpec(
+        chemistry=battery.chemistry,
+        cells_in_series=battery.cells_in_series,
+        cells_in_parallel=battery.cells_in_parallel,
+        soc=battery.initial_soc,
+        soh=battery.initial_soh,
+        connection_resistance_ohm=battery.connection_resistance_ohm,
+        spread=CellSpread(
+            capacity=battery.spread.capacity,
+            resistance=battery.spread.resistance,
+            soc=battery.spread.soc,
+        ),
+    )
+
+
+def _bms(product: ProductFile) -> BmsSpec:
+    bms = product.bms
+    warnings, alarms, sensors = bms.warnings, bms.alarms, bms.sensors
+    return BmsSpec(
+        charge_voltage_limit_v=bms.charge_voltage_limit_v,
+        discharge_voltage_limit_v=bms.discharge_voltage_limit_v,
+        charge_current_limit_a=bms.charge_current_limit_a,
+        discharge_current_limit_a=bms.discharge_current_limit_a,
+        cell_over_voltage_warning_v=warnings.cell_over_voltage_v,
+        cell_over_voltage_alarm_v=alarms.cell_over_voltage_v,
+        cell_under_voltage_warning_v=warnings.cell_under_voltage_v,
+        cell_under_voltage_alarm_v=alarms.cell_under_voltage_v,
+        over_current_warning_factor=warnings.over_current_factor,
+        over_current_alarm_factor=alarms.over_current_factor,
+        over_temperature_warning_degc=warnings.over_temperature_degc,
+        over_temperature_alarm_degc=alarms.over_temperature_degc,
+        under_temperature_warning_degc=warnings.under_temperature_degc,
+        under_temperature_alarm_degc=alarms.under_temperature_degc,
+        alarm_delay_s=bms.alarm_delay_s,
+        charge_taper=bms.charge_taper,
+        discharge_taper=bms.discharge_taper,
+        temperature_derating=bms.temperature_derating,
+        charge_stop_cell_v=bms.charge_stop_cell_v,
+        discharge_stop_cell_v=bms.discharge_stop_cell_v,
+        full_current_a=bms.full_current_a,
+        full_delay_s=bms.full_delay_s,
+        restart_soc_step=bms.restart_soc_step,
+        resets_soc_at_full=bms.resets_soc_at_full,
+        assumed_coulombic_efficiency=bms.assumed_coulombic_efficiency,
+        soc_error=sensors.soc_error,
+        current_gain_error=sensors.current_gain_error,
+        current_offset_a=sensors.current_offset_a,
+        current_noise_a=sensors.current_noise_a,
+        voltage_gain_error=sensors.voltage_gain_error,
+        voltage_noise_v=sensors.voltage_noise_v,
+        temperature_noise_k=sensors.temperature_noise_k,
+        sample_interval_s=sensors.sample_interval_s,
+        precharge_resistance_ohm=bms.precharge.resistance_ohm,
+        link_capacitance_f=bms.precharge.link_capacitance_f,
+        precharge_done_fraction=bms.precharge.done_fraction,
+    )
+
+
+def _converter(product: ProductFile, f0_hz: float) -> ConverterSpec:
+    inverter, ratings = product.inverter, product.ratings
+    island, enter, losses = inverter.island, inverter.enter_service, inverter.losses
+    return ConverterSpec(
+        rated_power_w=ratings.discharge_power_w,
+        rated_charge_power_w=inverter.charge_power_w,
+        rated_apparent_power_va=ratings.apparent_power_va,
+        nominal_voltage_v=ratings.ac_voltage_v,
+        nominal_frequency_hz=f0_hz,
+        current_limit_pu=inverter.ac_current_limit_pu,
+        maximum_dc_current_a=inverter.dc_current_max_a,
+        minimum_dc_voltage_v=inverter.dc_voltage_v[0],
+        ramp_w_per_s=inverter.ramp_w_per_s,
+        ramp_var_per_s=inverter.ramp_var_per_s,
+        fast_ramp_w_per_s=inverter.fast_ramp_w_per_s,
+        response_s=inverter.response_s,
+        loss_idle_w=losses.idle_w,
+        loss_linear=losses.linear,
+        loss_square_per_w=losses.square_per_w,
+        start_delay_s=inverter.start_delay_s,
+        islanding=island.is_possible,
+        transfer_gap_s=island.transfer_gap_s,
+        transfer_below_pu=island.transfer_below_pu,
+        transfer_after_s=island.transfer_after_s,
+        overload_s=island.overload_s,
+        enter_voltage_pu=enter.voltage_pu,
+        enter_frequency_hz=enter.frequency_deviation_hz,
+        return_delay_s=enter.delay_s,
+        synchronise_s=island.synchronise_s,
+        ride_through=_ride_through(product, f0_hz),
+        bms_timeout_s=inverter.bms_timeout_s,
+    )
+
+
+def _ride_through(product: ProductFile, f0_hz: float) -> RideThrough:
+    settings, frequency = product.inverter.ride_through, product.frequency_trips(f0_hz)
+    return RideThrough(
+        under_voltage=tuple(map(_voltage_trip, settings.under_voltage)),
+        over_voltage=tuple(map(_voltage_trip, settings.over_voltage)),
+        under_frequency=tuple(map(_frequency_trip, frequency.under)),
+        over_frequency=tuple(map(_frequency_trip, frequency.over)),
+        bands=tuple(
+            RideBand(
+                low_pu=band.low_pu,
+                high_pu=band.high_pu,
+                mode=RideMode(band.mode),
+                response_s=band.response_s,
+                recovery_s=band.recovery_s,
+            )
+            for band in settings.bands
+        ),
+    )
+
+
+def _voltage_trip(trip: product_file.VoltageTrip) -> TripStep:
+    return TripStep(threshold_pu=trip.threshold_pu, clearing_s=trip.clearing_s, name=trip.name)
+
+
+def _frequency_trip(trip: product_file.FrequencyTrip) -> FrequencyTrip:
+    return FrequencyTrip(threshold_hz=trip.threshold_hz, clearing_s=trip.clearing_s, name=trip.name)

@@ -1,0 +1,756 @@
+"""The product file: the thing under test as data, its limits included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from harness.errors import ConfigurationError
+from harness.rig.toml_file import Count, Fraction, Name, NonNegative, Part, Positive, numbers, unknown
+from harness.rig.topology import Phases
+
+
+def _is_ordered(window: tuple[float, float]) -> tuple[float, float]:
+    if window[0] >= window[1]:
+        raise ValueError(f"lowest {window[0]} is not below highest {window[1]}")
+    return window
+
+
+Window = Annotated[tuple[float, float], AfterValidator(_is_ordered)]
+"""Lowest and highest."""
+
+
+def _rises(curve: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    places = [place for place, _ in curve]
+    if any(after <= before for before, after in pairwise(places)):
+        raise ValueError(f"the first numbers of the points must rise: {places}")
+    return curve
+
+
+class Identity(Part):
+    """Who the product is.
+
+    Attributes:
+        kind: what the product is, in a word.
+        note: where the numbers of this file come from, and whose product they do not describe.
+    """
+
+    maker: str
+    model: str
+    kind: Literal["battery_rack", "battery_rack_with_pcs"]
+    note: str
+
+
+class Ratings(Part):
+    """What the nameplate promises.
+
+    Attributes:
+        discharge_power_w: active power out of the AC terminals.
+        charge_power_w: active power into the AC terminals, as a positive number.
+        apparent_power_va: of the converter.
+        capacity_ah: at the reference conditions, at the rated discharge power.
+        energy_wh: at the DC terminals, at the reference conditions.
+        dc_voltage_v: nominal.
+        ac_voltage_v: nominal, line to neutral.
+        phases: of the AC side.
+        frequencies_hz: that it is made for.
+    """
+
+    discharge_power_w: Positive
+    charge_power_w: Positive
+    apparent_power_va: Positive
+    capacity_ah: Positive
+    energy_wh: Positive
+    dc_voltage_v: Positive
+    ac_voltage_v: Positive
+    phases: Phases
+    frequencies_hz: Annotated[tuple[Literal[50, 60], ...], Field(min_length=1)]
+
+
+class Windows(Part):
+    """Where the product may be used.
+
+    Attributes:
+        voltage_v: at the battery's terminals.
+        current_a: out of the battery; the lowest is the largest charge current with a minus sign.
+        charge_temperature_degc: of the cells while charging.
+        discharge_temperature_degc: of the cells while discharging.
+        soc: state of charge in use.
+    """
+
+    voltage_v: Window
+    current_a: Window
+    charge_temperature_degc: Window
+    discharge_temperature_degc: Window
+    soc: Window
+
+
+class Reference(Part):
+    """The conditions that the ratings hold at.
+
+    Attributes:
+        temperature_degc: band of the cells' temperature.
+        rest_s: without current before a measurement of capacity or resistance.
+    """
+
+    temperature_degc: Window
+    rest_s: NonNegative
+
+
+class Spread(Part):
+    """How far the cells differ, as standard deviations.
+
+    Attributes:
+        capacity: of the capacity, as a fraction of it.
+        resistance: of the resistance, as a fraction of it.
+        soc: of the state of charge.
+    """
+
+    capacity: Fraction = 0.0
+    resistance: Fraction = 0.0
+    soc: Fraction = 0.0
+
+
+class Battery(Part):
+    """The string of cells.
+
+    Attributes:
+        chemistry: name of a data set of the plant's chemistries.
+        cells_in_series: groups of parallel cells in the string.
+        cells_in_parallel: cells in a group.
+        initial_soc: at which an emulated run starts.
+        initial_soh: capacity left of the new one's, at which an emulated run starts.
+        connection_resistance_ohm: busbars, fuse and contactors of the whole string.
+        has_insulation_monitor: whether the product itself measures insulation on the DC side.
+        spread: between the groups.
+    """
+
+    chemistry: Name
+    cells_in_series: Count
+    cells_in_parallel: Count
+    initial_soc: Fraction
+    initial_soh: Fraction = 1.0
+    connection_resistance_ohm: NonNegative = 0.0
+    has_insulation_monitor: bool = False
+    spread: Spread = Spread()
+
+    @field_validator("chemistry")
+    @classmethod
+    def _is_known(cls, chemistry: str) -> str:
+        # By way of the package above, since importing the plant loads numpy.
+        folder = resources.files("harness") / "plant" / "chemistries"
+        known = [file.name[:-5] for file in folder.iterdir() if file.name.endswith(".toml")]
+        if chemistry not in known:
+            raise ValueError(unknown("chemistry", chemistry, known))
+        return chemistry
+
+
+class SubUnit(Part):
+    """A part of the product with an identity of its own.
+
+    Attributes:
+        kind: what it is, in a word.
+        model: the maker's name of it.
+        serial: empty in a product file: asked for, or read, when a unit stands on the rig.
+        part_of: the sub-unit it stands in; None for one that stands in the product itself.
+        cells_in_series: how many groups of the string it holds.
+    """
+
+    kind: Name
+    model: str
+    serial: str = ""
+    part_of: Name | None = None
+    cells_in_series: Annotated[int, Field(ge=0)] = 0
+
+
+Curve = Annotated[tuple[tuple[float, Fraction], ...], Field(min_length=2), AfterValidator(_rises)]
+"""Points (quantity, fraction), the quantity rising; straight between, flat beyond."""
+
+
+class Levels(Part):
+    """One level of a battery management system's limits.
+
+    Attributes:
+        cell_over_voltage_v: highest cell above this.
+        cell_under_voltage_v: lowest cell below this, in normal operation.
+        over_current_factor: of the current limit, either direction.
+        over_temperature_degc: hottest cell above this.
+        under_temperature_degc: coldest cell below this.
+    """
+
+    cell_over_voltage_v: Positive
+    cell_under_voltage_v: Positive
+    over_current_factor: Annotated[float, Field(gt=1.0)]
+    over_temperature_degc: float
+    under_temperature_degc: float
+
+
+class Sensors(Part):
+    """Errors of the battery management system's own measurements.
+
+    Attributes:
+        sample_interval_s: between measurements.
+        soc_error: of its estimate at the start of a run, estimate less truth.
+        current_gain_error: as a fraction.
+        current_offset_a: at no current.
+        current_noise_a: standard deviation.
+        voltage_gain_error: as a fraction.
+        voltage_noise_v: standard deviation.
+        temperature_noise_k: standard deviation.
+    """
+
+    sample_interval_s: Positive
+    soc_error: float = 0.0
+    current_gain_error: float = 0.0
+    current_offset_a: float = 0.0
+    current_noise_a: NonNegative = 0.0
+    voltage_gain_error: float = 0.0
+    voltage_noise_v: NonNegative = 0.0
+    temperature_noise_k: NonNegative = 0.0
+
+
+class Precharge(Part):
+    """How the DC link is charged before the contactors close.
+
+    Attributes:
+        resistance_ohm: of the resistor.
+        link_capacitance_f: of the link.
+        done_fraction: of the string's voltage, at which the main contactor closes.
+    """
+
+    resistance_ohm: Positive
+    link_capacitance_f: Positive
+    done_fraction: Fraction
+
+
+class Bms(Part):
+    """The battery management system.
+
+    Attributes:
+        protocol: variant of the CAN protocol that it speaks.
+        period_s: between its sets of frames.
+        charge_voltage_limit_v: highest voltage that it asks a charger to hold.
+        discharge_voltage_limit_v: lowest voltage that it asks for.
+        charge_current_limit_a: largest charge current, as a positive number.
+        discharge_current_limit_a: largest discharge current, as a positive number.
+        charge_taper: fraction of the charge current limit over state of charge.
+        discharge_taper: fraction of the discharge current limit over state of charge.
+        temperature_derating: fraction of both current limits over temperature in degC.
+        charge_stop_cell_v: highest cell at which a charge ends.
+        discharge_stop_cell_v: lowest cell at which a discharge ends.
+        full_current_a: charge current below which, at the voltage limit, the battery is full.
+        full_delay_s: for how long it must be below.
+        restart_soc_step: to move away from an end before that direction is allowed again.
+        resets_soc_at_full: whether full sets its estimate to 1.
+        assumed_coulombic_efficiency: share of a charge that its counting takes for stored.
+        alarm_delay_s: from beyond an alarm level to open contactors.
+        warnings: first level.
+        alarms: second level; opens the contactors.
+        sensors: their errors.
+        precharge: of the DC link.
+    """
+
+    protocol: Literal["pylontech_1.2", "pylontech_1.3"]
+    period_s: Positive
+    charge_voltage_limit_v: Positive
+    discharge_voltage_limit_v: Positive
+    charge_current_limit_a: Positive
+    discharge_current_limit_a: Positive
+    charge_taper: Curve
+    discharge_taper: Curve
+    temperature_derating: Curve
+    charge_stop_cell_v: Positive
+    discharge_stop_cell_v: Positive
+    full_current_a: Positive
+    full_delay_s: NonNegative
+    restart_soc_step: Fraction
+    resets_soc_at_full: bool
+    assumed_coulombic_efficiency: Fraction
+    alarm_delay_s: NonNegative
+    warnings: Levels
+    alarms: Levels
+    sensors: Sensors
+    precharge: Precharge
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Bms:
+        first, second = self.warnings, self.alarms
+        late = [
+            name
+            for name, sign in (
+                ("cell_over_voltage_v", 1.0),
+                ("cell_under_voltage_v", -1.0),
+                ("over_current_factor", 1.0),
+                ("over_temperature_degc", 1.0),
+                ("under_temperature_degc", -1.0),
+            )
+            if sign * getattr(first, name) >= sign * getattr(second, name)
+        ]
+        if late:
+            raise ValueError(f"the alarm comes before the warning: {', '.join(late)}")
+        return self
+
+
+class Strip(Part):
+    """The full discharge that a zinc-halogen battery needs from time to time.
+
+    Attributes:
+        interval_max_s: longest time between the ends of two strips.
+        end_voltage_v: at the string's terminals, at the end of a strip.
+        discharge_current_a: while stripping, as a positive number.
+        needs_permission: whether the lower voltage holds on permission only.
+        is_available: whether the unit can carry a load meanwhile.
+    """
+
+    interval_max_s: Positive
+    end_voltage_v: NonNegative
+    discharge_current_a: Positive
+    needs_permission: bool
+    is_available: bool
+
+
+class ChargeProfile(Part):
+    """How the product is charged.
+
+    Attributes:
+        command_w: active power to ask of the converter, as a positive number: so much that current and
+            voltage are what limits.
+        constant_current_a: of the first stage, as a positive number.
+        constant_voltage_v: of the second stage.
+        taper_current_a: at which the second stage ends, as a positive number.
+        end_cause: what ends the charge.
+    """
+
+    command_w: Positive
+    constant_current_a: Positive
+    constant_voltage_v: Positive
+    taper_current_a: Positive
+    end_cause: Literal["taper", "charge_limit_zero", "amount_of_charge"]
+
+    @model_validator(mode="after")
+    def _tapers_below(self) -> ChargeProfile:
+        if self.taper_current_a >= self.constant_current_a:
+            raise ValueError(
+                f"taper_current_a {self.taper_current_a} is not below "
+                f"constant_current_a {self.constant_current_a}"
+            )
+        return self
+
+
+class Losses(Part):
+    """Losses of the converter over its active power.
+
+    Attributes:
+        idle_w: whenever it is on.
+        linear: per active power, a fraction.
+        square_per_w: per square of active power.
+    """
+
+    idle_w: NonNegative
+    linear: Fraction
+    square_per_w: NonNegative
+
+
+class VoltageTrip(Part):
+    """A voltage protection.
+
+    Attributes:
+        name: word of the alarm.
+        threshold_pu: of the nominal line-to-neutral voltage.
+        clearing_s: from crossing the threshold until it has ceased to energise.
+    """
+
+    name: Name
+    threshold_pu: Positive
+    clearing_s: Positive
+
+
+class FrequencyTrip(Part):
+    """A frequency protection.
+
+    Attributes:
+        name: word of the alarm.
+        threshold_hz: limit of the frequency.
+        clearing_s: from crossing the threshold until it has ceased to energise.
+    """
+
+    name: Name
+    threshold_hz: Positive
+    clearing_s: Positive
+
+
+class FrequencyTrips(Part):
+    """Frequency protections at one nominal frequency."""
+
+    over: tuple[FrequencyTrip, ...]
+    under: tuple[FrequencyTrip, ...]
+
+
+class Band(Part):
+    """What the converter does while the voltage lies in a band.
+
+    Attributes:
+        low_pu: lower edge.
+        high_pu: upper edge.
+        mode: what it does, in the words of IEEE 1547-2018, 6.4.2.
+        response_s: in the band until the gates block, for modes that block.
+        recovery_s: from the end of blocking until full power.
+    """
+
+    low_pu: NonNegative
+    high_pu: Positive
+    mode: Literal[
+        "continuous operation",
+        "mandatory operation",
+        "permissive operation",
+        "momentary cessation",
+        "cease to energize",
+    ]
+    response_s: NonNegative = 0.01
+    recovery_s: NonNegative = 0.3
+
+
+class RideThrough(Part):
+    """How the converter behaves at abnormal voltage and frequency.
+
+    Attributes:
+        category: abnormal operating performance category of IEEE 1547-2018 that it claims.
+        under_voltage: trips below.
+        over_voltage: trips above.
+        frequency: trips by nominal frequency, ``50`` and ``60``.
+        bands: behaviour by voltage; where none fits it operates continuously.
+    """
+
+    category: Literal["I", "II", "III"]
+    under_voltage: Annotated[tuple[VoltageTrip, ...], Field(min_length=1)]
+    over_voltage: Annotated[tuple[VoltageTrip, ...], Field(min_length=1)]
+    frequency: dict[Literal["50", "60"], FrequencyTrips]
+    bands: tuple[Band, ...]
+
+
+class Island(Part):
+    """What happens when the grid is lost and comes back.
+
+    Attributes:
+        is_possible: whether the converter carries the critical load without a grid.
+        transfer_gap_s: from the loss until it has formed the voltage, detection included.
+        transfer_below_pu: grid voltage below which it leaves a grid that is still there.
+        transfer_after_s: for how long it must be below.
+        overload_s: beyond the apparent power rating in an island until it trips.
+        synchronise_s: of the slip that brings the island in phase with the grid.
+    """
+
+    is_possible: bool
+    transfer_gap_s: NonNegative
+    transfer_below_pu: Fraction
+    transfer_after_s: Positive
+    overload_s: Positive
+    synchronise_s: Positive
+
+
+class EnterService(Part):
+    """When the grid counts as good, and for how long it must.
+
+    Attributes:
+        voltage_pu: window of the voltage.
+        frequency_deviation_hz: window of the frequency less the nominal one.
+        delay_s: of good grid before it comes back after a trip, or from an island.
+    """
+
+    voltage_pu: Window
+    frequency_deviation_hz: Window
+    delay_s: NonNegative
+
+
+class Inverter(Part):
+    """The converter (PCS).
+
+    Attributes:
+        charge_power_w: most active power into its AC terminals, as a positive number.
+        dc_voltage_v: window of its DC terminals.
+        dc_current_max_a: either direction.
+        ac_current_limit_pu: largest phase current over the rated one.
+        ramp_w_per_s: of the active power set-point.
+        ramp_var_per_s: of the reactive power set-point.
+        fast_ramp_w_per_s: of the way to zero after the battery fell silent.
+        response_s: open-loop response to its ramped set-point, 90 % of a step (IEEE 1547-2018).
+        start_delay_s: from turning on, with good grid, to the first current.
+        bms_timeout_s: silence of the battery after which it goes to zero power.
+        losses: of the conversion.
+        ride_through: behaviour at abnormal voltage and frequency.
+        enter_service: coming back.
+        island: loss and return of the grid.
+    """
+
+    charge_power_w: Positive
+    dc_voltage_v: Window
+    dc_current_max_a: Positive
+    ac_current_limit_pu: Positive
+    ramp_w_per_s: Positive
+    ramp_var_per_s: Positive
+    fast_ramp_w_per_s: Positive
+    response_s: Positive
+    start_delay_s: NonNegative
+    bms_timeout_s: Positive
+    losses: Losses
+    ride_through: RideThrough
+    enter_service: EnterService
+    island: Island
+
+
+class Limits(Part):
+    """What the maker promises beyond ratings and profile; requirements name them ``limits.<key>``.
+
+    Attributes:
+        rte_ac_min: round-trip efficiency at the AC terminals.
+        rte_dc_min: round-trip efficiency at the battery's terminals.
+        coulombic_efficiency_min: charge out over charge in, closed cycle.
+        capacity_min_ah: from full to the end of discharge.
+        capacity_max_ah: the same; more than this is a mistake of the measurement.
+        energy_min_wh: from full to the end of discharge, at the battery's terminals.
+        energy_max_wh: the same.
+        charge_time_min_s: of a full charge from empty.
+        charge_time_max_s: the same.
+        bms_loss_stop_min_s: from the last frame that came through until there is no power.
+        bms_loss_stop_max_s: the same.
+        bms_loss_recover_min_s: from the return of the frames until there is power.
+        bms_loss_recover_max_s: the same.
+        response_time_max_s: from the command until the power stays within 2 % of the rating.
+        power_deadband_w: what still counts as no power.
+        dead_time_max_s: from the command to 10 % of the step.
+        overshoot_max: power beyond the step, as a fraction of the rating.
+        transfer_time_max_s: longest interruption of the critical load when the grid is lost.
+        retransfer_time_max_s: the same when the grid returns.
+        load_voltage_min_pu: at the critical load in an island.
+        load_voltage_max_pu: the same.
+        load_frequency_tolerance_hz: the same, either side of the nominal frequency.
+        over_voltage_trip_min_v: at the terminals, at which the battery's protection acts.
+        over_voltage_trip_max_v: the same.
+        under_voltage_trip_min_v: the same, for under-voltage.
+        under_voltage_trip_max_v: the same.
+        over_current_trip_max_s: until the protection has acted.
+        over_temperature_trip_min_degc: at which the protection acts.
+        over_temperature_trip_max_degc: the same.
+        contactor_time_max_s: from the cause to open contactors.
+        soc_error_max: of the reported state of charge.
+        standby_loss_max_w: drawn at rest.
+    """
+
+    rte_ac_min: Fraction
+    rte_dc_min: Fraction
+    coulombic_efficiency_min: Fraction
+    capacity_min_ah: Positive
+    capacity_max_ah: Positive
+    energy_min_wh: Positive
+    energy_max_wh: Positive
+    charge_time_min_s: Positive
+    charge_time_max_s: Positive
+    bms_loss_stop_min_s: NonNegative
+    bms_loss_stop_max_s: Positive
+    bms_loss_recover_min_s: NonNegative
+    bms_loss_recover_max_s: Positive
+    response_time_max_s: Positive
+    power_deadband_w: Positive
+    dead_time_max_s: Positive
+    overshoot_max: Fraction
+    transfer_time_max_s: Positive
+    retransfer_time_max_s: Positive
+    load_voltage_min_pu: Positive
+    load_voltage_max_pu: Positive
+    load_frequency_tolerance_hz: Positive
+    over_voltage_trip_min_v: Positive
+    over_voltage_trip_max_v: Positive
+    under_voltage_trip_min_v: Positive
+    under_voltage_trip_max_v: Positive
+    over_current_trip_max_s: Positive
+    over_temperature_trip_min_degc: float
+    over_temperature_trip_max_degc: float
+    contactor_time_max_s: Positive
+    soc_error_max: Fraction
+    standby_loss_max_w: Positive
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Limits:
+        values = self.model_dump()
+        for key, lowest in values.items():
+            highest = values.get(key.replace("_min", "_max"), lowest)
+            if "_min" in key and lowest > highest:
+                raise ValueError(f"{key} {lowest} is above {key.replace('_min', '_max')} {highest}")
+        return self
+
+
+class ProductFile(Part):
+    """The thing under test.
+
+    Attributes:
+        name: what the record calls it.
+        identity: who it is.
+        ratings: its nameplate.
+        windows: where it may be used.
+        reference: conditions that its ratings hold at.
+        battery: its string of cells.
+        bms: its battery management system.
+        charge_profile: how it is charged.
+        inverter: its converter.
+        limits: what plans judge.
+        acceptance_plans: ids of the plans that its acceptance needs.
+        sub_units: its parts that carry serial numbers.
+        strip: the maintenance discharge, of chemistries that need one.
+    """
+
+    name: Name
+    identity: Identity
+    ratings: Ratings
+    windows: Windows
+    reference: Reference
+    battery: Battery
+    bms: Bms
+    charge_profile: ChargeProfile
+    inverter: Inverter
+    limits: Limits
+    acceptance_plans: Annotated[tuple[str, ...], Field(min_length=1)]
+    sub_units: dict[Name, SubUnit]
+    strip: Strip | None = None
+
+    @field_validator("sub_units")
+    @classmethod
+    def _is_tree(cls, units: dict[str, SubUnit]) -> dict[str, SubUnit]:
+        for name, unit in units.items():
+            above, seen = unit.part_of, {name}
+            while above is not None:
+                if above not in units:
+                    raise ValueError(f"{name}.part_of: {unknown('sub-unit', above, units)}")
+                if above in seen:
+                    raise ValueError(f"{name}.part_of: {above!r} stands in itself")
+                seen.add(above)
+                above = units[above].part_of
+        return units
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> ProductFile:
+        mistakes = [*self._battery_disagreements(), *self._power_disagreements()]
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return self
+
+    def _battery_disagreements(self) -> Iterator[str]:
+        """Where the tables about the string of cells cannot be true together."""
+        in_series = self.battery.cells_in_series
+        held = sum(unit.cells_in_series for unit in self.sub_units.values())
+        if held not in {0, in_series}:
+            yield (
+                f"sub_units hold {held} cells in series; allowed: {in_series}, "
+                "as battery.cells_in_series says"
+            )
+        lowest, highest = self.windows.voltage_v
+        hold_v = self.charge_profile.constant_voltage_v
+        if not lowest < hold_v <= highest:
+            yield (
+                f"charge_profile.constant_voltage_v = {hold_v}: allowed: {lowest} to {highest}, "
+                "as windows.voltage_v says"
+            )
+        current_a, allowed_a = self.charge_profile.constant_current_a, self.bms.charge_current_limit_a
+        if current_a > allowed_a:
+            yield (
+                f"charge_profile.constant_current_a = {current_a}: allowed: at most {allowed_a}, "
+                "as bms.charge_current_limit_a says"
+            )
+
+    def _power_disagreements(self) -> Iterator[str]:
+        """Where the tables about the converter cannot be true together with the others."""
+        lowest, highest = self.windows.voltage_v
+        dc_lowest, dc_highest = self.inverter.dc_voltage_v
+        lowest_a, highest_a = self.windows.current_a
+        if -lowest_a < self.bms.charge_current_limit_a or highest_a < self.bms.discharge_current_limit_a:
+            yield (
+                f"windows.current_a = [{lowest_a}, {highest_a}]: allowed: at least what bms allows, "
+                f"[{-self.bms.charge_current_limit_a}, {self.bms.discharge_current_limit_a}]"
+            )
+        if lowest < dc_lowest or highest > dc_highest:
+            yield (
+                f"windows.voltage_v = [{lowest}, {highest}]: allowed: {dc_lowest} to {dc_highest}, "
+                "as inverter.dc_voltage_v says"
+            )
+        for key, power_w, limit, allowed_w in (
+            (
+                "ratings.discharge_power_w",
+                self.ratings.discharge_power_w,
+                "ratings.apparent_power_va",
+                self.ratings.apparent_power_va,
+            ),
+            (
+                "ratings.charge_power_w",
+                self.ratings.charge_power_w,
+                "inverter.charge_power_w",
+                self.inverter.charge_power_w,
+            ),
+            (
+                "charge_profile.command_w",
+                self.charge_profile.command_w,
+                "inverter.charge_power_w",
+                self.inverter.charge_power_w,
+            ),
+        ):
+            if power_w > allowed_w:
+                yield f"{key} = {power_w}: allowed: at most {allowed_w}, as {limit} says"
+        rated, given = set(map(str, self.ratings.frequencies_hz)), set(self.inverter.ride_through.frequency)
+        if rated != given:
+            yield (
+                f"inverter.ride_through.frequency is given for {', '.join(sorted(given)) or 'none'}; "
+                f"allowed: {', '.join(sorted(rated))}, as ratings.frequencies_hz says"
+            )
+
+    def frequency_trips(self, f0_hz: float) -> FrequencyTrips:
+        """Frequency protections at a nominal frequency.
+
+        Raises:
+            ConfigurationError: the product is not made for it.
+        """
+        key: Literal["50", "60"] = "50" if f0_hz == 50.0 else "60"
+        if f0_hz not in self.ratings.frequencies_hz:
+            allowed = ", ".join(map(str, sorted(self.ratings.frequencies_hz)))
+            raise ConfigurationError(
+                f"product {self.name!r}: no settings for {f0_hz:g} Hz; allowed: {allowed}"
+            )
+        return self.inverter.ride_through.frequency[key]
+
+    def numbers(self, f0_hz: float | None = None) -> dict[str, float]:
+        """Every number of the file by its dotted key, as requirements name them (``limits.rte_ac_min``).
+
+        What profile and windows say is there as a limit too, so that no number stands in the file twice.
+
+        Args:
+            f0_hz: nominal frequency; without it there are no limits of the frequency.
+        """
+        tolerance_hz = self.limits.load_frequency_tolerance_hz
+        of_frequency = (
+            {}
+            if f0_hz is None
+            else {
+                "limits.load_frequency_min_hz": f0_hz - tolerance_hz,
+                "limits.load_frequency_max_hz": f0_hz + tolerance_hz,
+            }
+        )
+        return (
+            numbers(self.model_dump())
+            | of_frequency
+            | {
+                "limits.charge_voltage_v": self.charge_profile.constant_voltage_v,
+                "limits.charge_current_a": self.charge_profile.constant_current_a,
+                "limits.taper_current_a": self.charge_profile.taper_current_a,
+                "limits.charge_current_max_a": -self.windows.current_a[0],
+                "limits.discharge_current_max_a": self.windows.current_a[1],
+                "limits.battery_voltage_min_v": self.windows.voltage_v[0],
+                "limits.battery_voltage_max_v": self.windows.voltage_v[1],
+                "limits.battery_temperature_min_degc": self.windows.discharge_temperature_degc[0],
+                "limits.battery_temperature_max_degc": self.windows.discharge_temperature_degc[1],
+            }
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Everything for the record, as JSON would hold it."""
+        return self.model_dump(mode="json", exclude_none=True)

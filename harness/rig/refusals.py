@@ -1,0 +1,105 @@
+"""Why a rig must not be energised with a product on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.rig.product_file import ProductFile
+from harness.rig.rig_file import RigFile
+
+BATTERY_NODE = "battery_dc"
+
+
+def refusals(rig: RigFile, product: ProductFile) -> list[str]:
+    """Every reason against energising; empty where there is none. Each says what would help."""
+    return [
+        f"rig {rig.name!r} with product {product.name!r}: {reason}"
+        for found in (
+            _of_permission(rig),
+            _of_envelope(rig, product),
+            _of_supply(rig, product),
+            _of_power(rig, product),
+            _of_insulation(rig, product),
+        )
+        for reason in found
+    ]
+
+
+def _of_permission(rig: RigFile) -> Iterator[str]:
+    if set(rig.allowed_hazards) == {"reads"}:
+        yield "allowed_hazards is reads alone; energising needs 'energises' in the rig file"
+
+
+def _of_envelope(rig: RigFile, product: ProductFile) -> Iterator[str]:
+    """Without limits the interlock has nothing to watch; with limits inside the windows it trips at once."""
+    if rig.envelope is None:
+        yield "no envelope: the interlock would have no limit to watch; add [envelope.*] to the rig file"
+        return
+    lowest, highest = rig.envelope.battery_voltage_v.value
+    window_lowest, window_highest = product.windows.voltage_v
+    if window_lowest < lowest or window_highest > highest:
+        yield (
+            f"the product works from {window_lowest} to {window_highest} V, the rig survives "
+            f"{lowest} to {highest} V (envelope.battery_voltage_v)"
+        )
+    largest = max(map(abs, product.windows.current_a))
+    if largest > rig.envelope.battery_current_a.value:
+        yield (
+            f"the product works up to {largest} A, the rig survives "
+            f"{rig.envelope.battery_current_a.value} A (envelope.battery_current_a)"
+        )
+
+
+def _of_supply(rig: RigFile, product: ProductFile) -> Iterator[str]:
+    if rig.phases != product.ratings.phases:
+        yield f"the rig has {rig.phases} phases, the product {product.ratings.phases}"
+    # Supply voltages are named within 10 % of each other (IEC 60038), so more is another voltage.
+    if abs(rig.nominal_voltage_v / product.ratings.ac_voltage_v - 1.0) > 0.1:
+        yield (
+            f"the rig's nominal voltage is {rig.nominal_voltage_v} V line to neutral, "
+            f"the product's {product.ratings.ac_voltage_v} V"
+        )
+    unfit = [f0 for f0 in rig.frequencies_hz if f0 not in product.ratings.frequencies_hz]
+    if len(unfit) == len(rig.frequencies_hz):
+        yield (
+            f"the rig can do {', '.join(map(str, rig.frequencies_hz))} Hz, the product is made for "
+            f"{', '.join(map(str, product.ratings.frequencies_hz))} Hz"
+        )
+
+
+def _of_power(rig: RigFile, product: ProductFile) -> Iterator[str]:
+    """All that a discharge feeds ends in the source, since the critical load may be off."""
+    source = rig.topology.source
+    back_w = product.ratings.discharge_power_w
+    if not source.can_sink:
+        yield (
+            f"source {source.device!r} cannot sink, and a discharge may return {back_w} W; "
+            "use a regenerative source or a load bank that is rated for it"
+        )
+    elif source.sink_power_w < back_w:
+        yield f"source {source.device!r} sinks {source.sink_power_w} W, and a discharge may return {back_w} W"
+    drawn_w = product.inverter.charge_power_w + rig.topology.critical_load.power_w
+    if source.power_w < drawn_w:
+        yield f"source {source.device!r} gives {source.power_w} W; charge and critical load draw {drawn_w} W"
+    if rig.topology.critical_load.power_w > product.ratings.discharge_power_w:
+        yield (
+            f"the critical load draws {rig.topology.critical_load.power_w} W, "
+            f"the product carries {product.ratings.discharge_power_w} W in an island"
+        )
+
+
+def _of_insulation(rig: RigFile, product: ProductFile) -> Iterator[str]:
+    """Two monitors on one unearthed system measure each other (IEC 61557-8); none sees no first fault."""
+    for name, system in rig.topology.systems.items():
+        owners = [*system.insulation_monitors]
+        if BATTERY_NODE in system.nodes and product.battery.has_insulation_monitor:
+            owners.append("the product")
+        if system.earthing == "IT" and len(owners) > 1:
+            yield (
+                f"{len(owners)} insulation monitors stand on the IT system {name!r} ({', '.join(owners)}): "
+                "they disturb each other; allowed: one"
+            )
+        if system.earthing == "IT" and not owners:
+            yield f"no insulation monitor stands on the IT system {name!r}; allowed: one"
+    if not any(BATTERY_NODE in system.nodes for system in rig.topology.systems.values()):
+        yield f"no system of the topology holds {BATTERY_NODE}: its earthing is not known"

@@ -1,0 +1,442 @@
+"""The rig file: one physical set-up as data, checked whole, nothing opened."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, field_validator
+
+from harness.errors import ConfigurationError
+from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
+from harness.rig.toml_file import (
+    Count,
+    Name,
+    Part,
+    Positive,
+    mistakes_of,
+    read_part,
+    unknown,
+)
+from harness.rig.topology import Envelope, Phases, Source, Topology, Trigger
+from harness.roles import ROLES
+
+_PartT = TypeVar("_PartT", bound=Part)
+
+Hazard = Literal["reads", "energises", "stresses", "destroys"]
+Sharing = Literal["shared", "exclusive"]
+
+# The interface names of python-can 4.6, docs/configuration.rst; plug-ins announce theirs as entry points.
+CAN_INTERFACES = frozenset(
+    {
+        "canalystii", "cantact", "etas", "gs_usb", "iscan", "ixxat", "kvaser", "neousys", "neovi", "nican",
+        "nixnet", "pcan", "robotell", "seeedstudio", "serial", "slcan", "socketcan", "socketcand", "systec",
+        "udp_multicast", "usb2can", "vector", "virtual",
+    }
+)  # fmt: skip
+
+
+class CanWire(Part):
+    """A CAN line.
+
+    Attributes:
+        interface: python-can's name of the adapter's interface.
+        channel: the adapter's channel, for example ``can0``.
+        bitrate: bit/s.
+        options: further arguments of the interface, for example ``host`` and ``port`` of socketcand.
+        sharing: whether several devices may stand on the wire.
+        clients: how many devices at most.
+        watched: whether the interlock takes silence on this wire for a trip.
+    """
+
+    kind: Literal["can"]
+    interface: str
+    channel: str
+    bitrate: Count = 500_000
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    sharing: Sharing = "shared"
+    clients: Count = 8
+    watched: bool = False
+
+    @field_validator("interface")
+    @classmethod
+    def _is_known(cls, interface: str) -> str:
+        known = CAN_INTERFACES | {entry.name for entry in entry_points(group="can.interface")}
+        if interface not in known:
+            raise ValueError(unknown("python-can interface", interface, known))
+        return interface
+
+
+class ModbusTcpWire(Part):
+    """A Modbus TCP line: one connection, many units.
+
+    Attributes:
+        host: numeric address or host name; numeric in an emulated rig.
+        port: TCP port.
+        timeout_s: bound of each exchange.
+        sharing: whether several devices may stand on the wire.
+        clients: how many devices at most.
+        watched: whether the interlock takes silence on this wire for a trip.
+    """
+
+    kind: Literal["modbus_tcp"]
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 502
+    timeout_s: Positive = 1.0
+    sharing: Sharing = "shared"
+    clients: Count = 32
+    watched: bool = False
+
+
+class VisaWire(Part):
+    r"""A line to one message-based instrument.
+
+    Attributes:
+        resource: VISA resource string, for example ``TCPIP0::192.168.10.21::5025::SOCKET``.
+        backend: PyVISA's name of the library, ``@py`` for pyvisa-py.
+        timeout_s: bound of each exchange.
+        terminator: what ends a message, both ways.
+        sharing: whether several devices may stand on the wire.
+        clients: how many devices at most.
+        watched: whether the interlock takes silence on this wire for a trip.
+    """
+
+    kind: Literal["visa"]
+    resource: str
+    backend: str = "@py"
+    timeout_s: Positive = 2.0
+    terminator: Annotated[str, Field(min_length=1)] = "\n"
+    sharing: Sharing = "exclusive"
+    clients: Count = 1
+    watched: bool = False
+
+    @field_validator("resource")
+    @classmethod
+    def _is_resource(cls, resource: str) -> str:
+        # The resource grammar of VPP-4.3, section 4.3.1, by its first and last part.
+        if not re.fullmatch(r"(TCPIP|GPIB|USB|ASRL|VXI|PXI)\d*::.*(SOCKET|INSTR|RAW)|ASRL[^:]+", resource):
+            raise ValueError(
+                "no VISA resource; allowed: for example 'TCPIP0::192.168.10.21::5025::SOCKET', "
+                "'TCPIP0::192.168.10.21::hislip0::INSTR', 'GPIB0::5::INSTR'"
+            )
+        return resource
+
+
+Wire = Annotated[CanWire | ModbusTcpWire | VisaWire, Field(discriminator="kind")]
+
+
+class Device(Part):
+    """One device of the rig.
+
+    Attributes:
+        driver: the folder under ``drivers/``.
+        wire: the wire it is reached over.
+        role: what plans call it; the driver's role.
+        unit: its unit identifier on a Modbus wire.
+        options: what the driver's own Options say.
+        serial: its serial number, for the record.
+        calibration_due: last day of its calibration.
+        protective: whether it protects something or feeds the interlock; never emulated on hardware.
+        hears: the CAN wire that it listens to by itself (an inverter at the battery's bus).
+    """
+
+    driver: str
+    wire: Name
+    role: str
+    unit: Annotated[int, Field(ge=0, le=255)] | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    serial: str | None = None
+    calibration_due: dt.date | None = None
+    protective: bool = False
+    hears: Name | None = None
+
+
+class RigFile(Part):
+    """One physical set-up.
+
+    Attributes:
+        name: what the record calls it.
+        station: where it stands.
+        description: one line for people.
+        emulated: whether emulators stand at the far ends; written by ``rackproof emulate`` alone.
+        product: the product that stands on it, unless another is named.
+        site: the site whose rules hold, unless another is named.
+        plans: ids of the plans that this rig is for; empty for all.
+        frequencies_hz: what its source can do; the first is used unless another is asked for.
+        nominal_voltage_v: line to neutral.
+        phases: of the AC side.
+        allowed_hazards: classes of plans that may run here.
+        seed: of everything random in an emulated run.
+    """
+
+    name: Name
+    station: str
+    description: str = ""
+    emulated: bool = False
+    product: str
+    site: str
+    plans: tuple[str, ...] = ()
+    frequencies_hz: Annotated[tuple[Literal[50, 60], ...], Field(min_length=1)]
+    nominal_voltage_v: Positive
+    phases: Phases
+    allowed_hazards: Annotated[tuple[Hazard, ...], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)]
+    wires: dict[Name, Wire]
+    devices: dict[Name, Device]
+    topology: Topology
+    triggers: dict[Name, Trigger] = Field(default_factory=dict)
+    envelope: Envelope | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Everything for the record, as JSON would hold it, addresses without ports."""
+        summary = self.model_dump(mode="json", exclude_none=True)
+        for wire in summary["wires"].values():
+            wire.pop("port", None)
+            wire.get("options", {}).pop("port", None)
+            if "resource" in wire:
+                wire["resource"] = re.sub(r"::\d+::SOCKET$", "::SOCKET", wire["resource"])
+        return summary
+
+
+def read_rig(
+    table: Mapping[str, Any],
+    label: str,
+    *,
+    find_driver: FindDriver = find_driver,
+    also: Collection[str] = (),
+) -> RigFile:
+    """Check a rig's table whole: each part against its model, then the parts against each other.
+
+    Args:
+        table: as TOML gave it.
+        label: the file's name.
+        find_driver: looks a driver's folder up.
+        also: mistakes that the caller found, to be told with these.
+
+    Raises:
+        ConfigurationError: with every mistake.
+    """
+    mistakes = [
+        *also,
+        *mistakes_of(RigFile, table, label),
+        *(f"{label}: {mistake}" for mistake in _Parts.of(table).disagreements(find_driver)),
+    ]
+    if mistakes:
+        raise ConfigurationError(*mistakes)
+    return read_part(RigFile, table, label)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a rig's table that are sound by themselves, so that one mistake hides no other."""
+
+    wires: Mapping[str, CanWire | ModbusTcpWire | VisaWire]
+    devices: Mapping[str, Device]
+    triggers: Mapping[str, Trigger]
+    topology: Topology | None
+    wire_names: Collection[str]
+    device_names: Collection[str]
+    nominal_voltage_v: object
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> _Parts:
+        kinds: dict[str, type[CanWire | ModbusTcpWire | VisaWire]] = {
+            "can": CanWire,
+            "modbus_tcp": ModbusTcpWire,
+            "visa": VisaWire,
+        }
+        wires, devices, triggers = (_tables(table, key) for key in ("wires", "devices", "triggers"))
+        sound_wires: dict[str, CanWire | ModbusTcpWire | VisaWire] = {}
+        for name, entry in wires.items():
+            kind = entry.get("kind")
+            wire = _sound(kinds[kind], entry) if isinstance(kind, str) and kind in kinds else None
+            if wire is not None:
+                sound_wires[name] = wire
+        topology = table.get("topology")
+        return cls(
+            wires=sound_wires,
+            devices={n: d for n, entry in devices.items() if (d := _sound(Device, entry)) is not None},
+            triggers={n: t for n, entry in triggers.items() if (t := _sound(Trigger, entry)) is not None},
+            topology=_sound(Topology, topology) if isinstance(topology, Mapping) else None,
+            wire_names=wires.keys(),
+            device_names=devices.keys(),
+            nominal_voltage_v=table.get("nominal_voltage_v"),
+        )
+
+    def disagreements(self, find_driver: FindDriver) -> Iterator[str]:
+        """Where the parts do not fit each other or their drivers."""
+        for name, device in self.devices.items():
+            yield from self._device_disagreements(name, device, find_driver)
+        yield from self._crowded_wires()
+        yield from self._one_address_twice()
+        yield from self._triggers_without_ends()
+        if self.topology is not None:
+            yield from self._topology_disagreements(self.topology)
+
+    def _device_disagreements(self, name: str, device: Device, find_driver: FindDriver) -> Iterator[str]:
+        at = f"devices.{name}"
+        if device.wire not in self.wire_names:
+            yield f"{at}.wire: {unknown('wire', device.wire, self.wire_names)}"
+        if device.role not in ROLES:
+            yield f"{at}.role: {unknown('role', device.role, ROLES)}"
+        folder: DriverFolder | None = None
+        try:
+            folder = find_driver(device.driver)
+        except ConfigurationError as error:
+            yield from (f"{at}.driver: {mistake}" for mistake in error.mistakes)
+        wire = self.wires.get(device.wire)
+        if folder is not None:
+            yield from _driver_disagreements(at, device, wire, folder)
+        if isinstance(wire, ModbusTcpWire) and device.unit is None:
+            yield f"{at}.unit is missing; allowed: 0 to 255, since wire {device.wire!r} is modbus_tcp"
+        if wire is not None and not isinstance(wire, ModbusTcpWire) and device.unit is not None:
+            yield (
+                f"{at}.unit = {device.unit}: no such key here: "
+                f"a unit stands on a modbus_tcp wire, and {device.wire!r} is {wire.kind}"
+            )
+        if device.hears is not None:
+            yield from self._hears(at, device.hears)
+
+    def _hears(self, at: str, hears: str) -> Iterator[str]:
+        if hears not in self.wire_names:
+            yield f"{at}.hears: {unknown('wire', hears, self.wire_names)}"
+        elif hears in self.wires and not isinstance(self.wires[hears], CanWire):
+            yield f"{at}.hears = {hears!r}: that wire is {self.wires[hears].kind}; allowed: a can wire"
+
+    def _crowded_wires(self) -> Iterator[str]:
+        for name, wire in self.wires.items():
+            on_it = [device_name for device_name, device in self.devices.items() if device.wire == name]
+            names = ", ".join(on_it)
+            allowed = 1 if wire.sharing == "exclusive" else wire.clients
+            if len(on_it) > allowed:
+                why = "it is exclusive" if wire.sharing == "exclusive" else f"clients = {wire.clients}"
+                yield (
+                    f"wires.{name}: {len(on_it)} devices stand on it ({names}); "
+                    f"allowed: {allowed}, since {why}"
+                )
+            elif isinstance(wire, VisaWire) and len(on_it) > 1:
+                yield f"wires.{name}: {names} stand on it; allowed: one instrument on a VISA resource"
+            units = Counter(unit for n in on_it if (unit := self.devices[n].unit) is not None)
+            for unit, count in units.items():
+                if count > 1:
+                    same = ", ".join(n for n in on_it if self.devices[n].unit == unit)
+                    yield f"wires.{name}: unit {unit} is given to {same}; allowed: one device a unit"
+
+    def _one_address_twice(self) -> Iterator[str]:
+        taken: dict[tuple[object, ...], str] = {}
+        for name, wire in self.wires.items():
+            address: tuple[object, ...]
+            match wire:
+                case CanWire():
+                    address = (
+                        wire.interface,
+                        wire.channel,
+                        wire.options.get("host"),
+                        wire.options.get("port"),
+                    )
+                case ModbusTcpWire():
+                    address = (wire.host, wire.port)
+                case VisaWire():
+                    address = (wire.resource,)
+            if address in taken:
+                other = f"wires.{taken[address]}"
+                yield f"wires.{name}: the same address as {other}; allowed: one wire a physical line"
+            taken.setdefault(address, name)
+
+    def _triggers_without_ends(self) -> Iterator[str]:
+        for name, trigger in self.triggers.items():
+            for end, device in (("from_device", trigger.from_device), ("to_device", trigger.to_device)):
+                if device not in self.device_names:
+                    yield f"triggers.{name}.{end}: {unknown('device', device, self.device_names)}"
+            if trigger.from_device == trigger.to_device:
+                yield f"triggers.{name}: from_device and to_device are both {trigger.to_device!r}"
+
+    def _topology_disagreements(self, topology: Topology) -> Iterator[str]:
+        yield from self._of_role("topology.source.device", topology.source.device, "grid_source")
+        yield from self._source_says_otherwise(topology.source)
+        for name, system in topology.systems.items():
+            owners = {*self.device_names, "bench"}
+            for owner in system.insulation_monitors:
+                if owner not in owners:
+                    yield f"topology.systems.{name}.insulation_monitors: {unknown('owner', owner, owners)}"
+        homes = Counter(node for system in topology.systems.values() for node in system.nodes)
+        for node, count in homes.items():
+            if count > 1:
+                yield f"topology.systems: node {node} stands in {count} systems; allowed: one"
+        for name, fault in topology.faults.items():
+            at = f"topology.faults.{name}"
+            yield from self._of_role(f"{at}.device", fault.device, "fault_inserter")
+            yield from self._without_channel(at, name, fault.device)
+            if fault.wire not in self.wire_names:
+                yield f"{at}.wire: {unknown('wire', fault.wire, self.wire_names)}"
+                continue
+            leads = [n for n, device in self.devices.items() if fault.wire in {device.wire, device.hears}]
+            if fault.lead not in leads:
+                yield f"{at}.lead: {unknown('lead of wire ' + repr(fault.wire), fault.lead, leads)}"
+
+    def _source_says_otherwise(self, source: Source) -> Iterator[str]:
+        """A source's options repeat what the rig says of it, where its driver has to know."""
+        options = self.devices[source.device].options if source.device in self.devices else {}
+        for option, key, value in (
+            ("nominal_voltage_v", "nominal_voltage_v", self.nominal_voltage_v),
+            ("sinks", "topology.source.can_sink", source.can_sink),
+        ):
+            if option in options and options[option] != value:
+                at = f"devices.{source.device}.options.{option}"
+                yield f"{at} = {options[option]!r}: allowed: {value!r}, as {key} says"
+
+    def _without_channel(self, at: str, fault: str, inserter: str) -> Iterator[str]:
+        """A fault inserter gives each of its faults a channel, in its options."""
+        channels = self.devices[inserter].options.get("faults", {}) if inserter in self.devices else {}
+        if isinstance(channels, Mapping) and channels and fault not in channels:
+            yield f"{at}: {unknown(f'fault of device {inserter!r}', fault, list(channels))}"
+
+    def _of_role(self, at: str, name: str, role: str) -> Iterator[str]:
+        if name not in self.device_names:
+            yield f"{at}: {unknown('device', name, self.device_names)}"
+        elif name in self.devices and self.devices[name].role != role:
+            yield f"{at} = {name!r}: that device's role is {self.devices[name].role}; allowed: {role}"
+
+
+def _driver_disagreements(
+    at: str, device: Device, wire: CanWire | ModbusTcpWire | VisaWire | None, folder: DriverFolder
+) -> Iterator[str]:
+    """Where a device does not fit its driver."""
+    if device.role in ROLES and device.role != folder.ROLE:
+        yield f"{at}.role = {device.role!r}: allowed: {folder.ROLE!r}, as driver {device.driver!r} says"
+    if wire is not None and wire.kind != folder.WIRE:
+        yield (
+            f"{at}.wire = {device.wire!r}: that wire is {wire.kind}; "
+            f"driver {device.driver!r} speaks over {folder.WIRE}"
+        )
+    if "unit" in device.options:
+        yield f"{at}.options.unit = {device.options['unit']}: a unit stands beside the driver: {at}.unit"
+        return
+    # The label stands before every disagreement already, so it is left out here.
+    for mistake in mistakes_of(folder.Options, options_table(device), "", (*at.split("."), "options")):
+        yield mistake.removeprefix(": ")
+
+
+def options_table(device: Device) -> dict[str, Any]:
+    """What a driver's Options are made of: the device's own, and on a Modbus wire its unit."""
+    return {**device.options} if device.unit is None else {**device.options, "unit": device.unit}
+
+
+def _tables(table: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
+    """The sub-tables under a key; what is no table is told by the model."""
+    under = table.get(key, {})
+    if not isinstance(under, Mapping):
+        return {}
+    return {name: entry for name, entry in under.items() if isinstance(entry, Mapping)}
+
+
+def _sound(model: type[_PartT], table: Mapping[str, Any]) -> _PartT | None:
+    try:
+        return read_part(model, table, "")
+    except ConfigurationError:
+        return None

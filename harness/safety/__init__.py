@@ -1,0 +1,1 @@
+"""Bringing a rig to rest, and the permission to energise it."""

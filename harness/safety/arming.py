@@ -1,0 +1,75 @@
+"""The permission to energise a rig: given by a person, for a time, for one rig file.
+
+Until the guard stands beside every run, only a rig whose devices are emulators in another process may be
+armed at all: there is no safe state yet that outlives the test process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from harness.clock import wall_time
+from harness.errors import Unsafe
+from harness.rig.rig_file import RigFile
+
+CHECKLIST = (
+    "The rig file names what stands on the rig.",
+    "Nobody works on the rig, and the area is closed.",
+    "The emergency stop was pressed and acted today.",
+)
+"""What the person who arms confirms."""
+
+
+def _fingerprint(rig: RigFile) -> str:
+    return hashlib.sha256(rig.model_dump_json().encode()).hexdigest()
+
+
+def _place(rig: RigFile) -> Path:
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return home / "rackproof" / "armed" / f"{rig.name}-{_fingerprint(rig)[:16]}.json"
+
+
+def arm(rig: RigFile, person: str, minutes: float) -> datetime:
+    """Arm a rig; gives the time at which it ends.
+
+    Raises:
+        Unsafe: it is not one that may be armed, or nobody is named.
+    """
+    if not rig.emulated:
+        raise Unsafe(
+            f"rig {rig.name} cannot be armed: no guard stands beside a run yet, and a killed test process would "
+            "leave the output on; only a rig file written by 'rackproof emulate' may be armed"
+        )
+    if not person.strip():
+        raise Unsafe(f"rig {rig.name} cannot be armed: --person is empty; name who answers for it")
+    until = wall_time() + timedelta(minutes=minutes)
+    place = _place(rig)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(
+        json.dumps({"person": person, "until": until.isoformat(), "checklist": CHECKLIST}, indent=1) + "\n"
+    )
+    return until
+
+
+def disarm(rig: RigFile) -> None:
+    """Take the permission back; nothing happens where there is none."""
+    _place(rig).unlink(missing_ok=True)
+
+
+def arming_of(rig: RigFile, hazard: str) -> str:
+    """Say why a plan of this hazard may not energise the rig now; empty where it may."""
+    how = f"a person must run 'rackproof arm {rig.name} --person NAME --minutes N' first"
+    try:
+        note = json.loads(_place(rig).read_text())
+        until = datetime.fromisoformat(note["until"])
+    except FileNotFoundError:
+        return f"it is not armed, and the plan {hazard}: {how}"
+    except (ValueError, KeyError, OSError) as error:
+        return f"its arming cannot be read ({error}): {how}"
+    if wall_time() > until:
+        return f"its arming by {note.get('person', '?')} ended at {until:%H:%M:%S}: {how}"
+    return ""

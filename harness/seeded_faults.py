@@ -1,0 +1,69 @@
+"""Faults put into the emulated world on purpose, to see whether a plan catches them.
+
+``dead:inverter``     its power stage never conducts, and it does not answer
+``powerless:inverter``  its power stage never conducts; its telemetry is honest
+``frozen:<device>``   its telemetry stays at its first sample; commands still act
+``swapped:<device>``  its current and power have the wrong sign
+``silent:<device>``   it does not answer
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from harness.errors import ConfigurationError
+from harness.rig.bench import FarSide
+from harness.rig.rig_file import RigFile
+
+KINDS = ("dead", "powerless", "frozen", "swapped", "silent")
+
+
+@dataclass(frozen=True, slots=True)
+class SeededFault:
+    """One fault at one device."""
+
+    kind: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.device}"
+
+    @classmethod
+    def parse(cls, text: str, rig: RigFile) -> SeededFault:
+        """Read ``<kind>:<device>``.
+
+        Raises:
+            ConfigurationError: unknown kind or device, or a kind that the device cannot have.
+        """
+        kind, _, device = text.partition(":")
+        if kind not in KINDS:
+            near = difflib.get_close_matches(kind, KINDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(
+                f"--seed-fault {text!r}: unknown kind {kind!r}; known: {', '.join(KINDS)}{hint}"
+            )
+        if device not in rig.devices:
+            known = ", ".join(rig.devices)
+            raise ConfigurationError(
+                f"--seed-fault {text!r}: rig {rig.name} has no device {device!r}; it has: {known}"
+            )
+        if kind in {"dead", "powerless"} and rig.devices[device].role != "inverter":
+            raise ConfigurationError(f"--seed-fault {text!r}: {kind} is a fault of an inverter")
+        return cls(kind, device)
+
+    def sow(self, side: FarSide, rig: RigFile) -> None:
+        """Put the fault into the emulated world."""
+        emulator = side.emulators[self.device]
+        match self.kind:
+            case "dead":
+                side.plant.converter.dead = True
+                emulator.silent = True
+            case "powerless":
+                side.plant.converter.dead = True
+            case "frozen":
+                emulator.frozen = True
+            case "swapped":
+                emulator.swapped_sign = True
+            case "silent":
+                emulator.silent = True

@@ -1,0 +1,362 @@
+"""One session of pytest on one rig: what was chosen, the run's folder, and each plan from start to verdict."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.clock import VirtualLoop, WallLoop, real_s, rig_loop
+from harness.errors import (
+    Aborted,
+    BenchError,
+    ConfigurationError,
+    NotTestable,
+    RackproofError,
+)
+from harness.judge import Judge, Verdict
+from harness.plans import HAZARDS, Form, PlanSpec
+from harness.readings import Reading, Waveform
+from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
+from harness.requirements import Requirements
+from harness.rig.bench import Bench, FarSide, Setup, open_bench
+from harness.rig.files import find_file, given_values, parse_product, parse_rig, parse_site
+from harness.rig.product_file import ProductFile
+from harness.rig.refusals import refusals
+from harness.rig.rig_file import RigFile
+from harness.rig.site_file import SiteFile
+from harness.safety.arming import arming_of
+from harness.safety.rest import come_to_rest, snapshot, switch_off
+from harness.seeded_faults import SeededFault
+from harness.wires.traffic import Traffic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What the command line chose.
+
+    Attributes:
+        rig: name or path.
+        product: name or path; None takes the rig's.
+        site: name or path; None takes the rig's.
+        emulate: whether all devices stand on emulators inside this process.
+        form: of long plans; None takes ``ci`` where emulated, else ``full``.
+        serial: of the unit; None where there is none.
+        seed: of everything random; None takes the rig's.
+        operator: who runs it.
+        order: for whom.
+        seeded_faults: faults that are put into the emulated world, to see whether plans catch them.
+        root: the project's folder.
+        runs: the folder of all runs.
+    """
+
+    rig: str
+    product: str | None = None
+    site: str | None = None
+    emulate: bool = False
+    form: Form | None = None
+    serial: str | None = None
+    seed: int | None = None
+    operator: str = ""
+    order: str = ""
+    seeded_faults: tuple[str, ...] = ()
+    root: Path = field(default_factory=Path)
+    runs: Path = field(default_factory=lambda: Path("runs"))
+
+
+class RigSession:
+    """The files that were chosen, and what every plan of the session shares. Opens nothing by itself.
+
+    Raises:
+        ConfigurationError: with every mistake of all files and options.
+    """
+
+    def __init__(self, choice: Choice) -> None:
+        mistakes: list[str] = []
+        self.choice = choice
+        rig = self._load(mistakes, "rig", choice.rig, lambda source: parse_rig(source, choice.root))
+        if rig is None:
+            raise ConfigurationError(*mistakes)
+        self.rig: RigFile = rig
+        product = self._load(mistakes, "product", choice.product or rig.product, parse_product)
+        site = self._load(mistakes, "site", choice.site or rig.site, parse_site)
+        try:
+            self.requirements = Requirements.load()
+        except ConfigurationError as error:
+            mistakes += error.mistakes
+        self.seeded_faults: list[SeededFault] = []
+        for text in choice.seeded_faults:
+            try:
+                self.seeded_faults.append(SeededFault.parse(text, rig))
+            except ConfigurationError as error:
+                mistakes += error.mistakes
+        if choice.seeded_faults and not choice.emulate:
+            mistakes.append("--seed-fault: faults are seeded into emulators alone; add --emulate")
+        if choice.emulate and rig.emulated:
+            mistakes.append(
+                f"--emulate: rig {rig.name} is served by emulators in another process already; leave --emulate out"
+            )
+        if mistakes or product is None or site is None:
+            raise ConfigurationError(*mistakes)
+        self.product: ProductFile = product
+        self.site: SiteFile = site
+        self.is_virtual = choice.emulate
+        self.form: Form = choice.form or ("ci" if choice.emulate else "full")
+        self.seed = rig.seed if choice.seed is None else choice.seed
+        self.watch: Callable[[Reading[Any]], None] | None = None
+        self.tick: Callable[[], None] | None = None
+        self.run: Run | None = None
+        self.bench: Bench | None = None
+
+    def _load(self, mistakes: list[str], kind: str, name: str, parse: Callable[[Any], Any]) -> Any:
+        try:
+            return parse(find_file(kind, name, self.choice.root))
+        except ConfigurationError as error:
+            mistakes += error.mistakes
+            return None
+
+    @property
+    def loop_factory(self) -> Callable[[], Any]:
+        """The loop that plans run on; the same object at every look."""
+        return VirtualLoop if self.is_virtual else WallLoop
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether no real product stands on the rig."""
+        return self.choice.emulate or self.rig.emulated
+
+    def frequencies_hz(self) -> tuple[float, ...]:
+        """Nominal frequencies that rig and product can both do; the rig's first one is the default."""
+        allowed = self.product.ratings.frequencies_hz
+        return tuple(float(f0) for f0 in self.rig.frequencies_hz if f0 in allowed)
+
+    def why_not(self, spec: PlanSpec) -> str:
+        """Say why a plan may not run here; empty where it may."""
+        if spec.hazard not in self.rig.allowed_hazards:
+            return f"hazard {spec.hazard!r}; rig {self.rig.name} allows {', '.join(self.rig.allowed_hazards)}"
+        if HAZARDS.index(spec.hazard) == 0:
+            return ""
+        reasons = refusals(self.rig, self.product)
+        if reasons:
+            return "; ".join(reasons)
+        return "" if self.is_virtual else arming_of(self.rig, spec.hazard)
+
+    def open_run(self) -> Run:
+        """Make the run's folder; once."""
+        if self.run is None:
+            serial = self.choice.serial or ("EMULATED" if self.is_emulated else "UNNAMED")
+            unit = Unit(
+                serial=serial,
+                sub_units={name: each.serial for name, each in self.product.sub_units.items()},
+            )
+            subject = Subject(
+                rig=self.rig.name,
+                product=self.product.name,
+                unit=unit,
+                is_emulated=self.is_emulated,
+                clock="simulated" if self.is_virtual else "wall",
+                more={
+                    "rig_file": self.rig.summary(),
+                    "product_file": self.product.model_dump(mode="json", exclude_none=True),
+                    "site": self.site.name,
+                    "seeded_faults": [str(fault) for fault in self.seeded_faults],
+                },
+            )
+            attempt = Attempt(
+                station=self.rig.station, operator=self.choice.operator, order=self.choice.order
+            )
+            self.run = Run(self.choice.runs, subject, attempt).open()
+        return self.run
+
+    def setup(self, f0_hz: float, traffic_folder: Path | None) -> Setup:
+        """Say how a bench is opened, its readings and commands going to the run's journal."""
+        run = self.open_run()
+        journal = run.journal
+        watch = self.watch
+        observe: Callable[[Reading[Any]], None] = journal.reading
+        if watch is not None:
+
+            def observe(reading: Reading[Any]) -> None:
+                journal.reading(reading)
+                watch(reading)
+
+        return Setup(
+            rig=self.rig,
+            product=self.product,
+            f0_hz=f0_hz,
+            seed=self.seed,
+            observe=observe,
+            note=run.command,
+            traffic=Traffic(traffic_folder),
+            on_far_side=self._sow if self.seeded_faults else None,
+        )
+
+    def _sow(self, side: FarSide) -> None:
+        for fault in self.seeded_faults:
+            fault.sow(side, self.rig)
+
+    @contextlib.asynccontextmanager
+    async def open_bench(self, f0_hz: float, traffic_folder: Path | None) -> AsyncIterator[Bench]:
+        """Open the bench, and de-energise it before it closes."""
+        async with open_bench(self.setup(f0_hz, traffic_folder), emulate=self.is_virtual) as bench:
+            self.bench = bench
+            try:
+                yield bench
+            finally:
+                self.bench = None
+                if bench.has_energised:
+                    await switch_off(bench)
+
+
+@dataclass(slots=True)
+class PlanRun:
+    """One plan of one session, from its set-up to its verdict.
+
+    Attributes:
+        spec: what the plan says of itself.
+        name: its id with its parameters.
+        f0_hz: nominal frequency.
+        judge: takes its measures to their requirements.
+        recorder: records it.
+        verdict: once it is over.
+        message: the first cause, or the judgements that were no PASS.
+    """
+
+    session: RigSession
+    spec: PlanSpec
+    name: str
+    f0_hz: float
+    judge: Judge
+    recorder: PlanRecorder
+    params: Mapping[str, object]
+    began_real_s: float = 0.0
+    rig_s: float = 0.0
+    real_duration_s: float = 0.0
+    verdict: Verdict | None = None
+    message: str = ""
+
+    @classmethod
+    def begin(
+        cls, session: RigSession, spec: PlanSpec, name: str, f0_hz: float, params: Mapping[str, object]
+    ) -> PlanRun:
+        """Open the plan's part of the record."""
+        run = session.open_run()
+        form = session.form
+        recorder = run.plan(
+            name,
+            params,
+            title=spec.title,
+            purpose=spec.purpose,
+            f0_hz=f0_hz,
+            form=form,
+            does_not_show=spec.ci_form_omits if form == "ci" else "",
+            seed=session.seed,
+            hazard=spec.hazard,
+            measures=spec.measures,
+            declared_s=spec.limit_s[form],
+            requirements=[
+                {"standard": v.standard, "edition": v.edition, "file": v.file, "sha256": v.sha256}
+                for v in session.requirements.versions()
+            ],
+        )
+        judge = Judge(
+            spec.measures,
+            session.requirements,
+            f0_hz=f0_hz,
+            given=given_values(session.product, session.site, session.rig, f0_hz),
+            on_judgement=recorder.judgement,
+        )
+        return cls(session, spec, name, f0_hz, judge, recorder, params, began_real_s=real_s())
+
+    @property
+    def traffic_folder(self) -> Path:
+        """Where this plan's traffic goes."""
+        return self.session.open_run().folder / "traffic" / self.name.replace("/", "-")
+
+    def conducted(
+        self, test: Callable[..., Coroutine[Any, Any, None]], bench: Bench | None
+    ) -> Callable[..., Any]:
+        """Wrap a plan's function: within its rig time, ending at rest, with its settings as they were."""
+
+        async def conduct(**fixtures: Any) -> None:
+            loop = rig_loop()
+            start_s = loop.time()
+            if self.session.tick is not None:
+                loop.ticker.call = self.session.tick
+            reason = self.session.why_not(self.spec)
+            if reason:
+                raise BenchError(f"{self.name} may not run on rig {self.session.rig.name}: {reason}")
+            if bench is None:
+                await loop.guarded(
+                    test(**fixtures), limit_s=self.spec.limit_s[self.session.form], name=self.name
+                )
+                return
+            settings = await snapshot(bench)
+            try:
+                bench.has_energised = bench.has_energised or self.spec.hazard != "reads"
+                await loop.guarded(
+                    test(**fixtures), limit_s=self.spec.limit_s[self.session.form], name=self.name
+                )
+            finally:
+                try:
+                    if self.spec.hazard != "reads":
+                        await come_to_rest(bench, settings)
+                finally:
+                    self._close_books(bench)
+                    self.rig_s = loop.time() - start_s
+                    loop.ticker.call = None
+
+        return conduct
+
+    def _close_books(self, bench: Bench) -> None:
+        """Note what the lines carried and, emulated, where the energy went."""
+        if bench.far_side is not None:
+            bench.far_side.advance()
+            balance = bench.far_side.plant.balance()
+            self.recorder.note("balance", balance)
+            self.recorder.note("traffic", bench.setup.traffic.digests())
+
+    def capture(self, name: str, channels: Mapping[str, Waveform], trigger_s: float | None = None) -> None:
+        """Keep a capture's waveforms beside the journal."""
+        self.recorder.capture(name, channels, trigger_s)
+
+    def conclude(self, error: BaseException | None) -> Verdict:
+        """Find the verdict: the worst of all judgements and of how the plan ended; once."""
+        if self.verdict is not None:
+            return self.verdict
+        causes: list[str] = []
+        if error is not None:
+            ended = _verdict_of(error)
+            causes.append(
+                str(error) if isinstance(error, RackproofError) else f"{type(error).__name__}: {error}"
+            )
+        else:
+            ended = Verdict.PASS
+            unjudged = self.judge.unjudged()
+            if unjudged or not self.spec.measures:
+                ended = Verdict.ERROR
+                causes.append(
+                    f"declared and never judged: {', '.join(unjudged)}"
+                    if unjudged
+                    else "the plan declares no measure"
+                )
+        judged = [item for item in self.judge.judgements if item.verdict is not Verdict.PASS]
+        if not isinstance(error, RackproofError) or not judged or judged[-1].text != str(error):
+            causes += [item.text for item in judged]
+        self.verdict = Verdict.worst([ended, self.judge.worst()])
+        self.message = "\n".join(causes)
+        self.real_duration_s = real_s() - self.began_real_s
+        self.recorder.outcome(self.verdict, self.message)
+        return self.verdict
+
+
+def _verdict_of(error: BaseException) -> Verdict:
+    match error:
+        case NotTestable():
+            return Verdict.NOT_TESTABLE
+        case Aborted() | KeyboardInterrupt() | SystemExit():
+            return Verdict.ABORTED
+        case _:
+            return Verdict.ERROR

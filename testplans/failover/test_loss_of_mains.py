@@ -1,0 +1,152 @@
+"""FO-15: the mains go, the battery carries the critical load, the mains come back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from harness.clock import now_s
+from harness.judge import Judge
+from harness.judge.uncertainty import measured, ratio
+from harness.judge.waveforms import (
+    longest_interruption,
+    maximum,
+    mean_frequency_hz,
+    minimum,
+    rms_across_phases,
+    rms_half_cycle,
+)
+from harness.plans import Form, plan
+from harness.readings import Measured
+from harness.rig.product_file import ProductFile
+from harness.rig.rig_file import RigFile
+from harness.roles import Battery, GridSource, Inverter, PowerAnalyzer, Recorder
+from rackproof_fixtures.run import Keep
+from rackproof_fixtures.steps import RUNNING, capture, channels, energise, hold_power, wait_until
+from rackproof_fixtures.telemetry import MEASURES as TELEMETRY
+from rackproof_fixtures.telemetry import Telemetry
+
+LOSS_AFTER_S = 0.5
+LOSS_CAPTURE_S = 2.0
+LOSS_RATE_HZ = 20_000.0
+"""Transfer times of milliseconds need 10 kS/s or more."""
+RETURN_RATE_HZ = 4_000.0
+HOLD_S = {"ci": 60.0, "full": 600.0}
+ALIVE_SHARE = 0.5
+"""Of nominal: below it an instant counts as interrupted."""
+
+
+@plan(
+    "FO-15",
+    "The battery carries the critical load through a loss of mains",
+    hazard="stresses",
+    measures=(
+        "interruption at the loss", "interruption at the return", "island voltage", "island frequency",
+        "load carried", "forms the island", "back on the mains", "power restored", "alarms", *TELEMETRY,
+    ),
+    limit_s={"ci": 1200.0, "full": 1800.0},
+    standard="IEC 62040-3 procedure, limits of the product",
+    ci_form_omits="nine of ten minutes on the battery",
+)  # fmt: skip
+async def test_carries_the_critical_load_through_a_loss_of_mains(
+    battery: Battery,
+    inverter: Inverter,
+    grid: GridSource,
+    analyzer: PowerAnalyzer,
+    recorder: Recorder,
+    telemetry: Telemetry,
+    judge: Judge,
+    product: ProductFile,
+    rig: RigFile,
+    keep: Keep,
+    form: Form,
+    nominal_hz: float,
+) -> None:
+    """No interruption longer than the load survives, the load's whole power from the battery, a clean return."""
+    rated_w = product.ratings.discharge_power_w
+    nominal_v = await grid.nominal_voltage_v()
+    load_w = Measured(rig.topology.critical_load.power_w, 0.0, "W")
+    power_w = 0.3 * rated_w
+    await energise(grid, inverter, f0_hz=nominal_hz)
+    await telemetry.look_through_a_voltage_step()
+    await hold_power(inverter, power_w, tolerance_w=0.05 * rated_w)
+    await telemetry.look("before the loss")
+    before = await analyzer.values("pcs_ac")
+    carried = await analyzer.values("load_ac")
+    judge.stimulus("critical load", ratio(carried.power_w, load_w), "rackproof_bench.stimulus_load")
+
+    # The mains go.
+    names = (*channels("load_ac", currents=False), *channels("grid_ac", currents=False))
+    async with capture(
+        recorder, names, sample_rate_hz=LOSS_RATE_HZ, before_s=0.0, after_s=LOSS_CAPTURE_S, trigger="now"
+    ) as complete:
+        await asyncio.sleep(LOSS_AFTER_S)
+        await grid.turn_off()
+        off_s = now_s()
+        waves = await complete()
+    keep("loss of mains", waves)
+    mains = rms_half_cycle(waves["grid_ac.u1_v"], nominal_hz, from_crossings=False)
+    left_v = maximum(mains, (off_s + 0.1, off_s + 1.0))
+    judge.stimulus("mains gone", left_v, "rackproof_bench.stimulus_interruption")
+    load = rms_across_phases([waves[name] for name in names[:3]])
+    start_s = waves[names[0]].start_s
+    judge.stimulus(
+        "load alive before the loss",
+        minimum(load, (start_s, start_s + LOSS_AFTER_S / 2)),
+        "rackproof_bench.stimulus_steady_voltage",
+    )
+    judge(
+        "interruption at the loss",
+        longest_interruption(load, ALIVE_SHARE * nominal_v),
+        "product_limits.transfer_time",
+    )
+
+    # The battery carries the load.
+    await asyncio.sleep(HOLD_S[form])
+    forming = await inverter.is_grid_forming()
+    judge("forms the island", forming, "rackproof_bench.is_true")
+    await telemetry.look("on the island", with_grid=False)
+    island = await analyzer.values("load_ac")
+    judge("load carried", ratio(island.power_w, load_w), "rackproof_bench.delivered_power")
+    async with capture(
+        recorder, names[:3], sample_rate_hz=5000.0, before_s=0.0, after_s=1.0, trigger="now"
+    ) as complete:
+        waves = await complete()
+    start_s = waves[names[0]].start_s
+    for phase, name in enumerate(names[:3], 1):
+        rms = rms_half_cycle(waves[name], nominal_hz)
+        judge("island voltage", minimum(rms), "product_limits.load_voltage", case=f"phase {phase}, lowest")
+        judge("island voltage", maximum(rms), "product_limits.load_voltage", case=f"phase {phase}, highest")
+    frequency = mean_frequency_hz([waves[n] for n in names[:3]], nominal_hz, between=(start_s, start_s + 1.0))
+    judge("island frequency", frequency, "product_limits.load_frequency")
+
+    # The mains come back.
+    wait_s = product.inverter.enter_service.delay_s + 30.0
+    async with capture(
+        recorder, names[:3], sample_rate_hz=RETURN_RATE_HZ, before_s=0.0, after_s=wait_s, trigger="now"
+    ) as complete:
+        await grid.turn_on()
+        await asyncio.sleep(wait_s)
+        waves = await complete()
+    load = rms_across_phases([waves[name] for name in names[:3]])
+    judge(
+        "interruption at the return",
+        longest_interruption(load, ALIVE_SHARE * nominal_v),
+        "product_limits.retransfer_time",
+    )
+    forming = await wait_until(
+        "back on the mains", inverter.is_grid_forming, lambda now: not now, within_s=60.0
+    )
+    judge("back on the mains", (await inverter.state()).value in RUNNING, "rackproof_bench.is_true")
+    await hold_power(inverter, power_w, tolerance_w=0.05 * rated_w)
+    after = await analyzer.values("pcs_ac")
+    judge("power restored", ratio(after.power_w, before.power_w), "rackproof_bench.restored_power")
+    await telemetry.look("after the return")
+    alarms = await battery.alarms()
+    for source in (alarms, await inverter.alarms()):
+        judge(
+            "alarms",
+            measured(float(len(source.value)), "count", {}, sources=(source.source,)),
+            "rackproof_bench.no_alarm",
+            case=source.source,
+        )
+    telemetry.judge_by(judge)

@@ -1,0 +1,214 @@
+"""Bytes of the recorder against a transcript written by hand, and answers that are no answers."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from drivers.generic_daq import Driver, Options
+from harness.clock import run_virtual
+from harness.errors import BenchError, CodecError, DeviceFault, DeviceRefused, WireTimeout
+from harness.readings import Voice
+from harness.testing.loopback import visa_pair
+
+HERE = Path(__file__).parent
+CHANNEL = {"number": 2, "quantity": "grid_ac.u1_v", "full_scale": 400.0}
+
+
+class Tape:
+    """An instrument that knows one conversation, and says where it was left."""
+
+    def __init__(self, name: str, changes: dict[str, str] | None = None) -> None:
+        lines = (HERE / name).read_text().splitlines()
+        self._lines = deque(line for line in lines if line and not line.startswith("#"))
+        self._changes = changes or {}
+        self.departure = ""
+
+    async def answer(self, message: bytes) -> bytes | None:
+        expected = self._lines.popleft() if self._lines else "nothing"
+        if expected != f"> {message.decode()}" and not self.departure:
+            self.departure = f"expected {expected!r}, got {message!r}"
+        answer = self._changes.get(message.decode())
+        if self._lines and self._lines[0].startswith("<"):
+            answer = answer or self._lines[0][2:]
+            self._lines.popleft()
+        if answer is None:
+            return None
+        octets = re.sub(r"\\x(..)", lambda match: chr(int(match[1], 16)), answer)
+        return octets.encode("latin-1")
+
+    def check(self) -> None:
+        assert not self.departure, self.departure
+        assert not self._lines, f"never asked: {self._lines[0]}"
+
+
+class Answering:
+    """An instrument with the same answer to every query."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self._answer = answer
+        self.messages: list[bytes] = []
+
+    async def answer(self, message: bytes) -> bytes | None:
+        self.messages.append(message)
+        return self._answer if b"?" in message else None
+
+
+def options(**changes: object) -> Options:
+    return Options.model_validate({"channels": [CHANNEL], **changes})
+
+
+async def capture(driver: Driver):
+    await driver.arm(["grid_ac.u1_v"], sample_rate_hz=1_000.0, before_s=0.004, after_s=0.006)
+    assert (await driver.is_complete()).value is False
+    assert (await driver.is_complete()).value is True
+    return (await driver.waveforms())["grid_ac.u1_v"]
+
+
+def captured(changes: dict[str, str] | None = None, **of_channel: object):
+    """Play the tape, with other answers to some queries."""
+    tape = Tape("capture.txt", changes)
+
+    async def main():
+        async with visa_pair(tape) as line:
+            chosen = options(channels=[{**CHANNEL, **of_channel}])
+            return await capture(Driver("daq", line, chosen, Voice("daq")))
+
+    wave = run_virtual(main)
+    tape.check()
+    return wave
+
+
+VOLTS = np.array(
+    [0.0, 200.0, 32767 / 32768 * 400, -200.0, -32767 / 32768 * 400, 0.0, 1 / 81.92, -1 / 81.92, 0, 0]
+)
+
+
+def test_codes_become_volts_on_rig_time():
+    wave = captured()
+    assert wave.samples == pytest.approx(VOLTS)
+    assert wave.start_s == pytest.approx(12.342, abs=1e-9)
+    assert (wave.sample_rate_hz, wave.channel) == (1_000.0, "grid_ac.u1_v")
+
+
+def test_a_reversed_probe_is_turned_round():
+    assert captured(is_reversed=True).samples == pytest.approx(-VOLTS)
+
+
+def test_uncertainties_are_limits_over_the_root_of_three():
+    wave = captured()
+    assert wave.gain_u == pytest.approx(0.001 / 3**0.5)
+    assert wave.offset_u == pytest.approx(0.0005 * 400 / 3**0.5, rel=0.01)
+    assert wave.trigger_skew_s == pytest.approx(20e-6)
+
+
+@pytest.mark.parametrize(
+    ("query", "answer", "error", "says"),
+    [
+        ("WAV:OVER?", "2", DeviceFault, "over range.*grid_ac.u1_v"),
+        ("WAV:OVER?", "two", CodecError, "WAV:OVER"),
+        ("WAV:COUN?", "11", CodecError, "11 samples and 10"),
+        ("WAV:TRIG?", "yesterday", CodecError, "WAV:TRIG"),
+        ("WAV:STAR?", "inf", CodecError, "finite"),
+        ("WAV:DATA? 2,0,10", "#14abcd", CodecError, "4 bytes: 20"),
+        ("WAV:DATA? 2,0,10", "no block", CodecError, "block"),
+        ("ACQ:SRAT?", "999.5", DeviceRefused, "chose 999.5"),
+        ("ACQ:STAT?", "PREFILL", DeviceFault, "still filling"),
+        ("ACQ:STAT?", "BUSY", CodecError, "ACQ:STAT"),
+        ("SYST:ERR?", '-225,"Out of memory"', CodecError, "finds no end"),
+    ],
+)
+def test_another_answer_is_named(query: str, answer: str, error: type[Exception], says: str):
+    with pytest.raises(error, match=says):
+        captured({query: answer})
+
+
+def on_answer(answer: bytes | None, main) -> Answering:
+    instrument = Answering(answer)
+
+    async def run() -> None:
+        async with visa_pair(instrument) as line:
+            await main(Driver("daq", line, options(), Voice("daq")))
+
+    run_virtual(run)
+    return instrument
+
+
+@given(st.binary(max_size=40).filter(lambda data: b"\n" not in data))
+@settings(deadline=None)
+def test_no_answer_brings_anything_but_a_bench_error(answer: bytes):
+    async def main(driver: Driver) -> None:
+        for ask in (
+            driver.open,
+            driver.identity,
+            driver.is_complete,
+            lambda: capture(driver),
+            driver.waveforms,
+        ):
+            try:
+                await ask()
+            except BenchError:
+                continue
+
+    on_answer(answer, main)
+
+
+def test_silence_times_out():
+    async def main(driver: Driver) -> None:
+        with pytest.raises(WireTimeout):
+            await driver.open()
+        with pytest.raises(WireTimeout):
+            await driver.is_complete()
+
+    on_answer(None, main)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"channels": ["load_ac.u1_v"]}, "load_ac.u1_v; each once of grid_ac.u1_v is allowed"),
+        ({"sample_rate_hz": 300_000.0}, "300000 samples/s; up to 200000 is allowed"),
+        (
+            {"sample_rate_hz": 100_000.0, "after_s": 60.0},
+            "6000000 samples.*4000000 are allowed, which is 40 s",
+        ),
+        ({"after_s": float("nan")}, "nan s after"),
+        ({"trigger": "edge"}, "'edge'; external or now is allowed"),
+    ],
+)
+def test_refuses_before_a_byte_is_sent(asked: dict[str, object], says: str):
+    async def main(driver: Driver) -> None:
+        call = {
+            "channels": ["grid_ac.u1_v"],
+            "sample_rate_hz": 1_000.0,
+            "before_s": 0.0,
+            "after_s": 0.1,
+            **asked,
+        }
+        with pytest.raises(DeviceRefused, match=says):
+            await driver.arm(call.pop("channels"), **call)
+
+    assert on_answer(b"0", main).messages == []
+
+
+@pytest.mark.parametrize(
+    ("channels", "says"),
+    [
+        ([], "at least 1"),
+        ([CHANNEL, CHANNEL], "number 2 is there twice"),
+        ([CHANNEL, {**CHANNEL, "number": 3}], "quantity grid_ac.u1_v is there twice"),
+        ([{**CHANNEL, "quantity": "u1"}], "pattern"),
+        ([{**CHANNEL, "full_scale": 0.0}], "greater than 0"),
+        ([{**CHANNEL, "gain": 2.0}], "[Ee]xtra"),
+    ],
+)
+def test_options_refuse_a_table_that_cannot_be(channels: list[object], says: str):
+    with pytest.raises(ValidationError, match=says):
+        options(channels=channels)

@@ -1,0 +1,86 @@
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from harness.errors import BenchError
+from harness.record.store import JudgementRow, RunRow, attempts_of, file_acceptance, file_run, open_store
+
+VERIFIED = {
+    "measure": "restore time",
+    "verdict": ".",
+    "value": 0.1,
+    "u": 0.01,
+    "unit": "s",
+    "is_verified": True,
+}
+
+
+@pytest.fixture
+def store(station):
+    (station / "runs").mkdir(exist_ok=True)
+    engine = open_store(station / "runs")
+    yield engine
+    engine.dispose()
+
+
+def sealed(run, plan="RT-01[50 Hz]", judgement=VERIFIED, **facts):
+    with run.plan(plan, f0_hz=50.0, **facts) as recorder:
+        recorder.judgement(judgement, 1.0)
+        recorder.outcome(judgement["verdict"], "", 2.0)
+    run.seal()
+    return run.folder
+
+
+def test_files_a_run_once_however_often_it_is_asked(new_run, store):
+    folder = sealed(new_run(is_emulated=False))
+    assert file_run(folder, store) == file_run(folder, store)
+    with Session(store) as session:
+        (row,) = session.scalars(select(RunRow)).all()
+        assert (row.serial, row.verdict, row.is_emulated, row.attempts_allowed) == ("SN-1", "PASS", False, 3)
+        (judgement,) = session.scalars(select(JudgementRow)).all()
+        assert (judgement.measure, judgement.value) == ("restore time", 0.1)
+
+
+def test_files_an_acceptance_that_has_all_it_needs(new_run, store):
+    folder = sealed(new_run(is_emulated=False))
+    file_acceptance(folder, store, {"RT-01"})
+    with Session(store) as session:
+        assert session.scalars(select(RunRow.is_acceptance)).all() == [True]
+
+
+def test_never_files_an_emulated_run_as_acceptance(new_run, store):
+    folder = sealed(new_run())
+    with pytest.raises(BenchError, match="emulated"):
+        file_acceptance(folder, store, {"RT-01"})
+    file_run(folder, store)
+    with Session(store) as session:
+        assert session.scalars(select(RunRow.is_emulated)).all() == [True]
+
+
+@pytest.mark.parametrize(
+    ("judgement", "facts", "says"),
+    [
+        ({**VERIFIED, "verdict": "F"}, {}, "is FAIL"),
+        ({**VERIFIED, "is_verified": False, "requirement": "jeac.x"}, {}, "judged by jeac.x, not verified"),
+        (VERIFIED, {"does_not_show": "the second sag"}, "does not show the second sag"),
+    ],
+)
+def test_refuses_an_acceptance_that_would_not_stand(new_run, store, judgement, facts, says):
+    folder = sealed(new_run(is_emulated=False), judgement=judgement, **facts)
+    with pytest.raises(BenchError, match=says):
+        file_acceptance(folder, store, {"RT-01"})
+
+
+def test_refuses_an_acceptance_with_a_plan_missing_or_a_file_changed(new_run, store):
+    folder = sealed(new_run(is_emulated=False))
+    (folder / "journal.jsonl").write_bytes(b"")
+    with pytest.raises(BenchError) as refusal:
+        file_acceptance(folder, store, {"RT-01", "CC-01"})
+    assert "plan CC-01 was not run" in str(refusal.value)
+    assert "journal.jsonl: was changed" in str(refusal.value)
+
+
+def test_counts_attempts_on_hardware_only(new_run, store):
+    for is_emulated in (True, False, False):
+        file_run(sealed(new_run(is_emulated=is_emulated)), store)
+    assert attempts_of(store, "SN-1") == 2

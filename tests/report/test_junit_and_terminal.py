@@ -1,0 +1,117 @@
+import io
+import itertools
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from harness.readings import Reading
+from harness.record.record import read_document, record_of
+from harness.report.junit import write_junit
+from harness.report.terminal import LiveView, said, write_summary
+
+
+@pytest.fixture
+def suite(sealed):
+    return ET.parse(write_junit(sealed)).getroot().find("testsuite")  # noqa: S314 - our own
+
+
+def test_each_verdict_has_its_element_and_type(suite):
+    found = {}
+    for case in suite.iter("testcase"):
+        marks = [
+            (child.tag, child.get("type")) for child in case if child.tag in {"failure", "error", "skipped"}
+        ]
+        found[case.get("name").split(" ")[0]] = marks
+    assert found == {
+        "RT-01[50": [],
+        "RT-01[60": [("failure", "fail")],
+        "CC-02": [("failure", "inconclusive")],
+        "PR-04": [("skipped", "not testable")],
+        "CO-01": [("error", "error")],
+        "FO-01": [("error", "aborted")],
+    }
+    assert [suite.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["6", "2", "2", "1"]
+
+
+def test_properties_say_where_it_comes_from(suite):
+    found = {each.get("name"): each.get("value") for each in suite.find("properties")}
+    assert (found["rig"], found["product"], found["serial"]) == ("lab1", "pcs_10kva_48v", "RP-2026-0042")
+    assert (found["emulated"], found["attempt"]) == ("true", "2 of 3")
+
+
+def test_a_failure_says_the_value_the_limit_and_the_requirement(suite):
+    (failure,) = [each for each in suite.iter("failure") if each.get("type") == "fail"]
+    assert "time to restore: 131.0 ± 2.2 ms, allowed ≤ 100 ms (jeac9701_2024.time_to_restore" in failure.text
+
+
+def test_bytes_that_xml_forbids_are_replaced(run):
+    with run.plan("XX-01") as plan:
+        plan.outcome("E", "CodecError: \x00\x1b[31m ]]> <&", 1.0)
+    run.seal()
+    root = ET.parse(write_junit(run.folder)).getroot()  # noqa: S314 - our own
+    assert root.find(".//error").text == "CodecError: \ufffd\ufffd[31m ]]> <&"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_where_there_is_no_terminal_a_plan_is_one_plain_line():
+    stream, clock = io.StringIO(), Clock()
+    view = LiveView(stream=stream, real=clock)
+    view.begin("RT-01", "A sag", 120.0)
+    clock.now = 2.0
+    view.refresh(60.0)
+    assert stream.getvalue() == ""
+    view.end("FAIL", "too late\nmore", 60.0)
+    assert stream.getvalue() == "FAIL         RT-01  A sag  (1 min 00 s, 30 x real time)  too late\n"
+    assert view.letters == "F"
+
+
+def test_draws_at_most_ten_pictures_a_real_second():
+    stream, clock = io.StringIO(), Clock()
+    view = LiveView(watched=("inverter.ac_power_w",), stream=stream, is_terminal=True, real=clock)
+    view.begin("RT-01", "A sag", 120.0)
+    view.observe(Reading(5000.0, 1.0, "inverter.ac_power_w"))
+    view.observe(Reading(1.0, 1.0, "inverter.unwatched_w"))
+    sizes = []
+    for turn in range(1000):
+        clock.now = turn / 1000
+        view.refresh(turn * 0.1)
+        sizes.append(len(stream.getvalue()))
+    pictures = sum(before != after for before, after in itertools.pairwise(sizes))
+    view.end("PASS", "", 100.0)
+    assert 8 <= pictures <= 10
+    text = stream.getvalue()
+    assert "5.00 kW" in text
+    assert "unwatched" not in text
+
+
+def test_the_summary_has_the_worst_first_and_says_where_the_report_is(sealed, tmp_path):
+    stream = io.StringIO()
+    write_summary(record_of(read_document(sealed / "record.json")), tmp_path / "report.html", stream)
+    lines = stream.getvalue().splitlines()
+    plans = [
+        line.split()[0]
+        for line in lines
+        if any(each in line for each in ("-01", "-02", "-04")) and "lab1 (" not in line
+    ]
+    assert plans[:6] == ["ABORTED", "ERROR", "FAIL", "INCONCLUSIVE", "NOT", "PASS"]
+    assert "emulated, simulated clock" in stream.getvalue()
+    assert "report.html" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "text"),
+    [
+        ("battery.soc", 0.5, "50.0 %"),
+        ("inverter.ac_power_w", -5000.0, "\N{MINUS SIGN}5.00 kW"),
+        ("battery.alarms", frozenset({"b", "a"}), "a, b"),
+        ("inverter.is_on", True, "yes"),
+    ],
+)
+def test_readings_are_written_with_their_unit(source, value, text):
+    assert said(Reading(value, 0.0, source)) == text

@@ -1,0 +1,197 @@
+"""What the product and rig files say arrives in the plant."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigurationError
+from harness.plant import RigPlant
+from harness.plant.spec import BmsSpec, ConverterSpec, LoadKind, RideMode
+from harness.rig.files import load_product
+from harness.rig.plant_spec import plant_spec
+from harness.roles import GridStep
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def spec(project, lfp_rack):
+    return plant_spec(project.load(project.table()), lfp_rack, 60.0, 5)
+
+
+def test_the_battery_is_the_products(spec):
+    assert (spec.battery.cells_in_series, spec.battery.cells_in_parallel) == (16, 100)
+    assert spec.battery.chemistry == "lfp"
+    assert spec.bms.charge_current_limit_a == 130.0
+    assert spec.bms.cell_over_voltage_alarm_v == 3.65
+    assert spec.bms.charge_taper == ((0.0, 1.0), (1.0, 1.0))
+    assert spec.ambient_degc == 25.0
+    assert spec.seed == 5
+
+
+def test_the_converter_is_the_products(spec):
+    assert spec.converter.rated_power_w == 10_000.0
+    assert spec.converter.rated_charge_power_w == 8_000.0
+    assert spec.converter.bms_timeout_s == 3.0
+    assert spec.converter.return_delay_s == 150.0
+    settings = spec.converter.ride_through
+    assert [(trip.name, trip.threshold_pu, trip.clearing_s) for trip in settings.under_voltage] == [
+        ("uv1", 0.70, 10.0),
+        ("uv2", 0.45, 2.0),
+    ]
+    assert settings.bands[0].mode is RideMode.CEASE
+
+
+def test_the_grid_and_the_load_are_the_rigs(spec):
+    assert (spec.grid.source_resistance_ohm, spec.grid.source_reactance_ohm) == (0.02, 0.02)
+    assert spec.grid.nominal_voltage_v == spec.load.nominal_voltage_v == 115.47
+    assert (spec.load.kind, spec.load.power_w) == (LoadKind.RESISTIVE, 3000.0)
+
+
+@pytest.mark.parametrize(
+    ("f0_hz", "over", "under"), [(60.0, (61.2, 62.0), (58.5, 56.5)), (50.0, (51.5,), (47.5,))]
+)
+def test_the_frequency_chooses_the_frequency_trips(project, lfp_rack, f0_hz, over, under):
+    spec = plant_spec(project.load(project.table()), lfp_rack, f0_hz, 1)
+    assert spec.grid.frequency_hz == spec.converter.nominal_frequency_hz == f0_hz
+    assert tuple(trip.threshold_hz for trip in spec.converter.ride_through.over_frequency) == over
+    assert tuple(trip.threshold_hz for trip in spec.converter.ride_through.under_frequency) == under
+
+
+def test_a_frequency_that_the_product_is_not_made_for_is_refused(project, lfp_rack):
+    with pytest.raises(ConfigurationError, match="no settings for 400 Hz"):
+        plant_spec(project.load(project.table()), lfp_rack, 400.0, 1)
+
+
+@pytest.mark.parametrize("part", ["bms", "converter"])
+def test_no_number_of_the_plant_is_left_out(project, part):
+    """Each field that a file can say changes with the product: two unlike products share no accident."""
+    rig = project.load(project.table())
+    lfp, zinc = (
+        getattr(plant_spec(rig, _unlike(load_product(name, REPOSITORY), name), 60.0, 1), part)
+        for name in ("lfp_rack", "zinc_halogen_rack")
+    )
+    said = {
+        field.name
+        for field in dataclasses.fields(lfp)
+        if getattr(lfp, field.name) != getattr(zinc, field.name)
+    }
+    left = {
+        field.name for field in dataclasses.fields({"bms": BmsSpec, "converter": ConverterSpec}[part])
+    } - said
+    assert left == LEFT_TO_THE_PLANT[part]
+
+
+LEFT_TO_THE_PLANT = {
+    "bms": {"closes_on_start"},
+    "converter": {
+        "current_time_constant_s",
+        "nominal_frequency_hz",
+        "ride_through",
+        "starts_on",
+        "thermal_resistance_k_per_w",
+        "thermal_time_constant_s",
+    },
+}
+"""What no product file says (or, of the frequency and the trips, is tested above)."""
+
+
+def _unlike(product, name):
+    """Change every number of a product that two products might share."""
+    if name == "lfp_rack":
+        return product
+    return product.model_copy(
+        update={
+            "ratings": product.ratings.model_copy(update={"ac_voltage_v": 120.0}),
+            "bms": _other(product.bms),
+            "inverter": _other(product.inverter),
+        }
+    )
+
+
+def _other(part):
+    """Make a part with each number a little larger, each yes a no, and its tables likewise."""
+    changed = {}
+    for key, value in part:
+        if isinstance(value, bool):
+            changed[key] = not value
+        elif isinstance(value, float):
+            changed[key] = value * 1.01 + 0.001
+        elif isinstance(value, tuple) and value and isinstance(value[0], float):
+            changed[key] = tuple(entry + 0.001 for entry in value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], tuple):
+            changed[key] = tuple((place, fraction * 0.99) for place, fraction in value)
+        elif hasattr(value, "model_copy"):
+            changed[key] = _other(value)
+    return part.model_copy(update=changed)
+
+
+# IEEE 1547.1-2020, LVRT category II: level and length of each segment, at the lowest level of the duty.
+_SEGMENTS = {
+    "A": (1.0, 10.0),
+    "B": (0.28, 0.16),
+    "C": (0.45, 0.16),
+    "D": (0.65, 2.68),
+    "d": (0.69, 7.68),
+    "E": (0.88, 2.0),
+    "F": (1.0, 120.0),
+}
+_LVRT = [
+    GridStep(_SEGMENTS[s][1], (_SEGMENTS[s][0],) * 3, 60.0, is_ramp=s == "E") for s in "ABCDEABCDEFABCdF"
+]
+# JEAC 9701: residual 20 % for 0.3 s.
+_SAG_JAPAN = [
+    GridStep(duration_s, (level_pu,) * 3, 60.0)
+    for duration_s, level_pu in ((1.0, 1.0), (0.3, 0.20), (5.0, 1.0))
+]
+
+
+@pytest.mark.parametrize("name", ["lfp_rack", "zinc_halogen_rack"])
+@pytest.mark.parametrize("steps", [_LVRT, _SAG_JAPAN], ids=["lvrt", "japan"])
+def test_one_settings_file_rides_through_both_codes_in_the_plant(project, name, steps):
+    product = load_product(name, REPOSITORY)
+    plant = RigPlant(plant_spec(project.load(project.table()), product, 60.0, 1))
+    plant.load.set_power_w(0.0)
+    wanted_w = 0.9 * product.ratings.discharge_power_w
+    plant.converter.turn_on()
+    plant.converter.set_power_w(wanted_w)
+    _advance(plant, 10.0)
+    assert plant.converter.power_w == pytest.approx(wanted_w, rel=0.02)
+    plant.grid.play(steps)
+    _advance(plant, 10.0 + sum(step.duration_s for step in steps) + 1.0)
+    assert plant.converter.alarms == frozenset()
+    assert plant.converter.power_w == pytest.approx(wanted_w, rel=0.02)
+
+
+@pytest.mark.parametrize("level_pu", [0.40, 0.0])
+def test_a_sag_beyond_the_settings_does_trip(project, lfp_rack, level_pu):
+    """The other side: UV2 at 0.45 pu is alive, and acts within its 2.0 s."""
+    product = lfp_rack.model_copy(update={"inverter": _without_island(lfp_rack.inverter)})
+    plant = RigPlant(plant_spec(project.load(project.table()), product, 60.0, 1))
+    plant.load.set_power_w(0.0)
+    plant.converter.turn_on()
+    plant.converter.set_power_w(9_000.0)
+    _advance(plant, 10.0)
+    plant.grid.play([GridStep(2.5, (level_pu,) * 3, 60.0), GridStep(5.0, (1.0,) * 3, 60.0)])
+    _advance(plant, 11.9)
+    assert "uv2" not in plant.converter.alarms
+    _advance(plant, 12.1)
+    assert "uv2" in plant.converter.alarms
+    assert plant.converter.power_w == pytest.approx(0.0, abs=50.0)
+
+
+def _without_island(inverter):
+    return inverter.model_copy(update={"island": inverter.island.model_copy(update={"is_possible": False})})
+
+
+def _advance(plant, to_s):
+    """Go on, with the battery heard each second."""
+    while plant.now_s < to_s:
+        bms = plant.bms
+        plant.converter.hear_bms(
+            bms.charge_current_limit_a, bms.discharge_current_limit_a, bms.charge_voltage_limit_v
+        )
+        plant.advance(min(plant.now_s + 1.0, to_s))

@@ -1,0 +1,112 @@
+"""A rig that would burn, or that nobody watches, is refused before it is energised."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.rig.refusals import refusals
+
+
+def _without_sink(table):
+    table["topology"]["source"] |= {"can_sink": False, "sink_power_w": 0.0}
+
+
+def _with_small_sink(table):
+    table["topology"]["source"]["sink_power_w"] = 9000.0
+
+
+def _with_small_source(table):
+    table["topology"]["source"]["power_w"] = 10_500.0
+
+
+def _with_two_monitors(table):
+    table["topology"]["systems"]["dc"]["insulation_monitors"] = ["bench", "bms"]
+
+
+def _without_monitor(table):
+    table["topology"]["systems"]["dc"]["insulation_monitors"] = []
+
+
+def _without_dc_system(table):
+    del table["topology"]["systems"]["dc"]
+
+
+def _without_envelope(table):
+    del table["envelope"]
+
+
+def _with_narrow_voltage(table):
+    table["envelope"]["battery_voltage_v"]["value"] = [46.0, 58.4]
+
+
+def _with_small_current(table):
+    table["envelope"]["battery_current_a"]["value"] = 200.0
+
+
+def _that_only_reads(table):
+    table["allowed_hazards"] = ["reads"]
+
+
+def _with_one_phase(table):
+    table["phases"] = 1
+
+
+def _at_another_voltage(table):
+    table["nominal_voltage_v"] = 230.0
+
+
+def _with_a_large_load(table):
+    table["topology"]["source"]["power_w"] = 40_000.0
+    table["topology"]["critical_load"]["power_w"] = 12_000.0
+
+
+def test_a_sound_rig_is_not_refused(project, lfp_rack):
+    assert refusals(project.load(project.table()), lfp_rack) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_without_sink, "source 'grid' cannot sink, and a discharge may return 10000.0 W"),
+        (_with_small_sink, "source 'grid' sinks 9000.0 W, and a discharge may return 10000.0 W"),
+        (_with_small_source, "source 'grid' gives 10500.0 W; charge and critical load draw 11000.0 W"),
+        (_with_two_monitors, "2 insulation monitors stand on the IT system 'dc' (bench, bms)"),
+        (_without_monitor, "no insulation monitor stands on the IT system 'dc'"),
+        (_without_dc_system, "no system of the topology holds battery_dc"),
+        (_without_envelope, "no envelope: the interlock would have no limit to watch"),
+        (_with_narrow_voltage, "the product works from 43.2 to 57.6 V, the rig survives 46.0 to 58.4 V"),
+        (_with_small_current, "the product works up to 250.0 A, the rig survives 200.0 A"),
+        (_that_only_reads, "allowed_hazards is reads alone"),
+        (_with_one_phase, "the rig has 1 phases, the product 3"),
+        (_at_another_voltage, "the rig's nominal voltage is 230.0 V line to neutral, the product's 115.47 V"),
+        (_with_a_large_load, "the critical load draws 12000.0 W, the product carries 10000.0 W in an island"),
+    ],
+)
+def test_a_rig_is_refused_with_its_one_reason(project, lfp_rack, change, said):
+    table = project.table()
+    change(table)
+    (reason,) = refusals(project.load(table), lfp_rack)
+    assert reason.startswith("rig 'small' with product 'lfp_rack': ")
+    assert said in reason
+
+
+def test_the_products_own_insulation_monitor_counts(project, lfp_rack):
+    battery = lfp_rack.battery.model_copy(update={"has_insulation_monitor": True})
+    product = lfp_rack.model_copy(update={"battery": battery})
+    (reason,) = refusals(project.load(project.table()), product)
+    assert "2 insulation monitors stand on the IT system 'dc' (bench, the product)" in reason
+
+
+def test_a_product_for_another_frequency_is_refused(project, lfp_rack):
+    table = project.table()
+    table["frequencies_hz"] = [50]
+    ratings = lfp_rack.ratings.model_copy(update={"frequencies_hz": (60,)})
+    (reason,) = refusals(project.load(table), lfp_rack.model_copy(update={"ratings": ratings}))
+    assert "the rig can do 50 Hz, the product is made for 60 Hz" in reason
+
+
+def test_all_reasons_are_told(project, lfp_rack):
+    table = project.table()
+    for change in (_without_sink, _without_envelope, _with_two_monitors):
+        change(table)
+    assert len(refusals(project.load(table), lfp_rack)) == 3

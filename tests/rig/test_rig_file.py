@@ -1,0 +1,193 @@
+"""A rig file is checked whole: its parts by themselves, against each other, and against their drivers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.errors import ConfigurationError
+from harness.rig.rig_file import read_rig
+
+
+def test_a_sound_rig_loads(project):
+    rig = project.load(project.table())
+    assert rig.frequencies_hz == (60, 50)
+    assert rig.wires["lan"].port == 1502
+    assert rig.devices["bms"].calibration_due == dt.date(2027, 3, 31)
+    assert rig.envelope is not None
+    assert rig.envelope.battery_voltage_v.value == (40.0, 58.4)
+    assert not rig.emulated
+
+
+def test_five_mistakes_in_five_places_are_told_at_once(project):
+    table = project.table()
+    table["wires"]["can0"]["bitrat"] = 250_000
+    table["devices"]["pcs"]["wire"] = "lann"
+    table["devices"]["bms"]["driver"] = "pakc"
+    table["allowed_hazards"] = ["reads", "energizes"]
+    table["topology"]["systems"]["dc"]["earthing"] = "ITT"
+    mistakes = project.mistakes(table)
+    assert len(mistakes) == 5
+    assert all(mistake.startswith("small.toml: ") for mistake in mistakes)
+    told = "\n".join(mistakes)
+    assert "wires.can0.bitrat = 250000: no such key; allowed here: bitrate, channel" in told
+    assert "did you mean 'bitrate'?" in told
+    assert "devices.pcs.wire: unknown wire 'lann'; known: can0, lan, source; did you mean 'lan'?" in told
+    assert "devices.bms.driver: unknown driver 'pakc'" in told
+    assert "did you mean 'pack'?" in told
+    assert 'allowed_hazards[1] = "energizes": allowed: reads, energises' in told
+    assert "did you mean 'energises'?" in told
+    assert 'topology.systems.dc.earthing = "ITT": allowed: TN-S' in told
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "said"),
+    [
+        ("wires.can0.interface", "soketcan", "did you mean 'socketcan'?"),
+        ("wires.can0.kind", "cna", 'wires.can0.kind = "cna": allowed: can, modbus_tcp, visa; did you mean'),
+        ("wires.lan.port", 70000, "wires.lan.port = 70000: allowed: less than or equal to 65535"),
+        ("wires.source.resource", "192.0.2.11", "no VISA resource; allowed: for example 'TCPIP0::"),
+        ("devices.bms.role", "batery", "unknown role 'batery'; known: battery"),
+        ("devices.bms.role", "inverter", "devices.bms.role = 'inverter': allowed: 'battery', as driver"),
+        ("devices.bms.wire", "lan", "that wire is modbus_tcp; driver 'pack' speaks over can"),
+        ("devices.bms.unit", 1, "a unit stands on a modbus_tcp wire, and 'can0' is can"),
+        ("devices.bms.options.perid_s", 1, "devices.bms.options.perid_s = 1: no such key; allowed here: ids"),
+        (
+            "devices.bms.options.period_s",
+            -1.0,
+            "devices.bms.options.period_s = -1.0: allowed: greater than 0",
+        ),
+        ("devices.pcs.options", {"unit": 1}, "a unit stands beside the driver: devices.pcs.unit"),
+        ("devices.pcs.unit", 2, "wires.lan: unit 2 is given to pcs, relay; allowed: one device a unit"),
+        ("devices.pcs.hears", "can1", "devices.pcs.hears: unknown wire 'can1'; known: can0"),
+        (
+            "devices.pcs.hears",
+            "source",
+            "devices.pcs.hears = 'source': that wire is visa; allowed: a can wire",
+        ),
+        (
+            "wires.lan.sharing",
+            "exclusive",
+            "wires.lan: 2 devices stand on it (pcs, relay); allowed: 1, since",
+        ),
+        (
+            "wires.lan.clients",
+            1,
+            "wires.lan: 2 devices stand on it (pcs, relay); allowed: 1, since clients = 1",
+        ),
+        ("triggers.sag.to_device", "grid", "triggers.sag: from_device and to_device are both 'grid'"),
+        ("triggers.sag.to_device", "recoder", "triggers.sag.to_device: unknown device 'recoder'"),
+        ("topology.source.device", "pcs", "that device's role is inverter; allowed: grid_source"),
+        ("topology.source.sink_power_w", 0.0, "can_sink and sink_power_w disagree"),
+        ("topology.source.can_sink", False, "can_sink and sink_power_w disagree"),
+        ("topology.systems.dc.insulation_monitors", ["bnch"], "unknown owner 'bnch'; known: bench"),
+        ("topology.systems.dc.nodes", ["pcs_ac"], "node pcs_ac stands in 2 systems; allowed: one"),
+        (
+            "topology.faults.bms_can_open.lead",
+            "relay",
+            "unknown lead of wire 'can0' 'relay'; known: bms, pcs",
+        ),
+        ("topology.faults.bms_can_open.wire", "can9", "faults.bms_can_open.wire: unknown wire 'can9'"),
+        (
+            "topology.faults.bms_can_open.device",
+            "grid",
+            "that device's role is grid_source; allowed: fault_ins",
+        ),
+        ("devices.relay.options.faults", {"bms_can": 1}, "unknown fault of device 'relay' 'bms_can_open'"),
+        ("devices.grid.options", {"sinks": False}, "devices.grid.options.sinks = False: allowed: True, as"),
+        ("envelope.battery_voltage_v.value", [58.0, 40.0], "lowest 58.0 is not below highest 40.0"),
+        ("envelope.battery_voltage_v.value", [40.0], "envelope.battery_voltage_v.value[1] is missing"),
+        ("envelope.stale_s.within_s", 0, "envelope.stale_s.within_s = 0: allowed: greater than 0"),
+        ("frequencies_hz", [60, 55], "frequencies_hz[1] = 55: allowed: 50 or 60"),
+        ("frequencies_hz", [], "frequencies_hz = []"),
+        ("seed", -1, "seed = -1: allowed: greater than or equal to 0"),
+        ("product", "lfp_rak", "small.toml: product: unknown product 'lfp_rak'; known: lfp_rack"),
+        ("site", "osakka", "small.toml: site: unknown site 'osakka'; known: osaka"),
+        ("name", "lab9", "small.toml: name = 'lab9': allowed: 'small', as the file is called"),
+        ("wires", 3, "wires = 3: allowed: a table"),
+        ("devices.bms", "pack", 'devices.bms = "pack": allowed: a table'),
+    ],
+)
+def test_a_mistake_says_key_what_came_and_what_is_allowed(project, at, value, said):
+    table = project.table()
+    *path, key = at.split(".")
+    place = table
+    for step in path:
+        place = place[step]
+    place[key] = value
+    assert any(said in mistake for mistake in project.mistakes(table)), project.mistakes(table)
+
+
+def test_a_modbus_device_needs_a_unit(project):
+    table = project.table()
+    del table["devices"]["pcs"]["unit"]
+    assert any("devices.pcs.unit is missing; allowed: 0 to 255" in m for m in project.mistakes(table))
+
+
+def test_two_wires_are_not_one_physical_line(project):
+    table = project.table()
+    table["wires"]["again"] = dict(table["wires"]["lan"])
+    (mistake,) = project.mistakes(table)
+    assert "wires.again: the same address as wires.lan" in mistake
+
+
+def test_a_wire_with_a_mistake_is_still_a_wire_that_devices_may_name(project):
+    table = project.table()
+    table["wires"]["lan"]["port"] = "1502"
+    assert project.mistakes(table) == ['small.toml: wires.lan.port = "1502": allowed: a whole number']
+
+
+def test_a_bad_name_is_refused(project):
+    table = project.table()
+    table["wires"]["can.0"] = dict(table["wires"]["can0"], channel="can1")
+    assert any('wires."can.0": a name is lower-case letters' in m for m in project.mistakes(table))
+
+
+def test_the_summary_is_json_and_holds_no_ports(project):
+    table = project.table()
+    table["wires"]["can0"] |= {"interface": "socketcand", "options": {"host": "192.0.2.9", "port": 29536}}
+    summary = project.load(table).summary()
+    written = json.dumps(summary)
+    for port in ("29536", "1502", "5025"):
+        assert port not in written
+    assert summary["wires"]["can0"]["options"] == {"host": "192.0.2.9"}
+    assert summary["wires"]["lan"]["host"] == "192.0.2.10"
+    assert summary["wires"]["source"]["resource"] == "TCPIP0::192.0.2.11::SOCKET"
+    assert summary["devices"]["bms"]["calibration_due"] == "2027-03-31"
+
+
+_toml = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 70000) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_no_table_makes_a_traceback(project, find_driver, data):
+    """Anything may stand anywhere, or be missing (None): the answer is a rig or a list of mistakes."""
+    table = project.table()
+    for _ in range(data.draw(st.integers(1, 4))):
+        place, steps = table, data.draw(st.integers(1, 4))
+        for step in range(steps):
+            key = data.draw(st.sampled_from(sorted(place)))
+            if step < steps - 1 and isinstance(place[key], dict) and place[key]:
+                place = place[key]
+                continue
+            value = data.draw(_toml)
+            if value is None:
+                del place[key]
+            else:
+                place[key] = value
+            break
+        if not table:
+            break
+    try:
+        read_rig(table, "small.toml", find_driver=find_driver)
+    except ConfigurationError as error:
+        assert all(mistake.startswith("small.toml: ") for mistake in error.mistakes)  # noqa: PT017

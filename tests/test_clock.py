@@ -1,0 +1,239 @@
+"""Rig time: it stands while bytes fly, jumps exactly, and says what is wrong when it cannot go on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from harness.clock import VirtualLoop, WallLoop, now_s, rig_loop, run_virtual, run_wall
+from harness.errors import BenchError, Deadlock, Livelock, Overrun, Stall
+
+
+async def settle() -> None:
+    loop = rig_loop()
+    assert isinstance(loop, VirtualLoop)
+    await loop.settle()
+
+
+def test_waiting_is_free_and_lands_on_the_timers_own_time() -> None:
+    async def main() -> list[float]:
+        times = []
+        for _ in range(1000):
+            await asyncio.sleep(0.1)
+            times.append(now_s())
+        await asyncio.sleep(1e6)
+        return [*times, now_s()]
+
+    began = time.monotonic()
+    times = run_virtual(main)
+    assert time.monotonic() - began < 10.0  # a million seconds were not waited for
+    expected = 0.0
+    for at_s in times[:1000]:
+        expected += 0.1
+        assert at_s == expected  # the same sums as asyncio's, to the last bit
+    assert times[-1] == expected + 1e6
+
+
+def test_timers_still_fire_after_years() -> None:
+    async def main() -> float:
+        await asyncio.sleep(3.2e7)  # a year: a float's resolution is coarser than a nanosecond there
+        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)
+        return now_s()
+
+    assert run_virtual(main) == pytest.approx(3.2e7 + 0.002, abs=1e-6)
+
+
+def test_equal_instants_keep_their_order() -> None:
+    async def main() -> list[int]:
+        order: list[int] = []
+        loop = asyncio.get_running_loop()
+        for number in range(8):
+            loop.call_at(1.0, order.append, number)
+        await asyncio.sleep(2.0)
+        return order
+
+    assert run_virtual(main) == run_virtual(main)
+
+
+def test_rig_time_stands_while_bytes_are_in_flight() -> None:
+    async def main() -> list[tuple[bytes, float]]:
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while line := await reader.readline():
+                await asyncio.sleep(0.25)  # the far end thinks in rig time
+                writer.write(line)
+            writer.close()
+
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        seen = []
+        for number in range(5):
+            writer.write(b"%d\n" % number)
+            seen.append((await reader.readline(), now_s()))
+            await asyncio.sleep(0.75)
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        loop = rig_loop()
+        assert isinstance(loop, VirtualLoop)
+        await loop.settle()
+        assert loop.ledger.pending == 0
+        assert not loop.ledger.ends
+        return seen
+
+    assert run_virtual(main) == [(b"%d\n" % number, number + 0.25) for number in range(5)]
+
+
+def test_a_large_message_arrives_whole_at_the_instant_it_was_sent() -> None:
+    async def main() -> tuple[int, float]:
+        got: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            got.set_result(len(await reader.readexactly(8_000_000)))
+            writer.close()
+
+        server = await asyncio.start_server(take, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        await asyncio.sleep(1.0)
+        writer.write(bytes(8_000_000))
+        size = await got
+        at_s = now_s()
+        writer.close()
+        server.close()
+        await settle()
+        return size, at_s
+
+    assert run_virtual(main) == (8_000_000, 1.0)
+
+
+def test_a_thread_holds_rig_time() -> None:
+    async def main() -> float:
+        ticks = []
+
+        async def tick() -> None:
+            while True:
+                await asyncio.sleep(1.0)
+                ticks.append(now_s())
+
+        task = asyncio.create_task(tick())
+        await asyncio.to_thread(time.sleep, 0.05)
+        task.cancel()
+        return float(len(ticks))
+
+    assert run_virtual(main) == 0.0
+
+
+def test_nobody_outside_the_loop_can_be_reached() -> None:
+    async def main() -> None:
+        with pytest.raises(ConnectionRefusedError, match="inside this emulated rig"):
+            await asyncio.open_connection("127.0.0.1", 9)
+
+    run_virtual(main)
+
+
+async def _forever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def _spin() -> None:
+    while True:
+        await asyncio.sleep(0)
+
+
+async def _long() -> None:
+    await asyncio.sleep(100.0)
+
+
+@pytest.mark.parametrize(
+    ("work", "alarm", "words"),
+    [
+        (_forever, Deadlock, "no timer, no byte in flight; .*the plan at test_clock.py"),
+        (_spin, Livelock, "a task polls without waiting; running: .*the plan at test_clock.py"),
+        (_long, Overrun, "the plan is not over after 10 s"),
+    ],
+)
+def test_each_alarm_reaches_the_plan_and_names_it(work, alarm, words) -> None:
+    async def main() -> float:
+        loop = rig_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.livelock_after_turns = 10_000
+        with pytest.raises(alarm, match=words):
+            await loop.guarded(work(), limit_s=10.0, name="the plan")
+        await asyncio.sleep(1.0)  # the loop goes on: a bench can still be closed
+        return now_s()
+
+    assert run_virtual(main) >= 1.0
+
+
+def test_bytes_that_nobody_takes_are_a_stall_that_names_the_line() -> None:
+    async def main() -> None:
+        loop = rig_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.stall_after_real_s = 0.1
+
+        def never_reads(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.pause_reading()
+
+        server = await asyncio.start_server(never_reads, "127.0.0.1", 0)
+        line = loop.name_line(server, "pcs_lan")
+        _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        writer.write(b"hello")
+        with pytest.raises(Stall, match=r"pcs_lan \(to the device\): 5 bytes"):
+            await loop.guarded(asyncio.sleep(5.0), limit_s=10.0, name="the plan")
+        line.cut()
+        server.close()
+        await settle()
+
+    run_virtual(main)
+
+
+def test_an_overrun_on_the_wall_clock_is_the_same_error() -> None:
+    async def main() -> None:
+        with pytest.raises(Overrun, match=r"the plan is not over after 0\.05 s"):
+            await rig_loop().guarded(asyncio.sleep(5.0), limit_s=0.05, name="the plan")
+
+    run_wall(main)
+
+
+def test_the_wall_loop_keeps_fine_time() -> None:
+    async def main() -> float:
+        late = []
+        for _ in range(50):
+            due = now_s() + 0.0012
+            await asyncio.sleep(0.0012)
+            late.append(now_s() - due)
+        return sorted(late)[len(late) // 2]
+
+    # Whole milliseconds of epoll would make the median 0.8 ms late.
+    assert run_wall(main) < 0.0006
+
+
+def test_a_plan_that_ends_gives_its_value_and_its_own_error() -> None:
+    async def value() -> int:
+        await asyncio.sleep(1.0)
+        return 7
+
+    async def trouble() -> None:
+        await asyncio.sleep(1.0)
+        raise BenchError("the plan's own")
+
+    async def main() -> int:
+        loop = rig_loop()
+        with pytest.raises(BenchError, match="the plan's own"):
+            await loop.guarded(trouble(), limit_s=10.0, name="the plan")
+        return await loop.guarded(value(), limit_s=10.0, name="the plan")
+
+    assert run_virtual(main) == 7
+    assert run_wall(main) == 7
+
+
+def test_a_loop_without_rig_time_is_refused() -> None:
+    async def main() -> None:
+        with pytest.raises(BenchError, match="keeps no rig time"):
+            rig_loop()
+
+    asyncio.run(main())
+    assert WallLoop is not VirtualLoop
