@@ -521,7 +521,7 @@ class VirtualLoop(_RigLoop):
 
     async def create_server(
         self, protocol_factory: Any, host: Any = None, port: Any = None, **kwargs: Any
-    ) -> asyncio.Server:  # type: ignore[override]
+    ) -> asyncio.Server:
         """Listen, with every connection in the ledger."""
         server = await super().create_server(lambda: Ear(self, protocol_factory()), host, port, **kwargs)
         for listener in server.sockets:
@@ -544,7 +544,7 @@ class VirtualLoop(_RigLoop):
 
     async def create_connection(
         self, protocol_factory: Any, host: Any = None, port: Any = None, **kwargs: Any
-    ) -> Any:  # type: ignore[override]
+    ) -> Any:
         """Connect to a listener of this loop; rig time stands until both ends know of each other."""
         line = self.listener(host, port)
         ears: list[Ear] = []

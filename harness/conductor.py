@@ -148,7 +148,8 @@ class Conductor:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out the plans that this rig is not for, by name."""
         wanted = set(self.rig_session.rig.plans)
-        kept, left = [], []
+        kept: list[pytest.Item] = []
+        left: list[pytest.Item] = []
         for item in items:
             spec = spec_of(getattr(item, "function", None))
             (left if spec is not None and wanted and spec.plan_id not in wanted else kept).append(item)

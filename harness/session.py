@@ -1,4 +1,4 @@
-"""One session of pytest on one rig: what was chosen, the run's folder, and each plan from start to verdict."""
+"""One session of pytest on one rig: what was chosen, the run's folder, each plan from start to verdict."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def as_measured(reading: Reading[float], u: float = 0.0) -> Measured:
 
 
 def difference(left: Measured, right: Measured) -> Measured:
-    """``left`` less ``right``, as independent values of one unit.
+    """``left`` less ``right``, as independent values of one unit; of temperatures in K.
 
     Raises:
         ValueError: the units differ.
@@ -82,7 +82,7 @@ def difference(left: Measured, right: Measured) -> Measured:
     _same_unit(left, right)
     return measured(
         left.value - right.value,
-        left.unit,
+        "K" if left.unit == "degC" else left.unit,
         {"of the first": left.u, "of the second": right.u},
         window_s=_hull(left, right),
         sources=left.sources + right.sources,

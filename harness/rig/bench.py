@@ -321,7 +321,7 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
         broken: dict[str, RackproofError] = {}
         for wire_name in rig.wires:
             if any(device.wire == wire_name for device in wanted.values()):
-                line = _line(wire_name, rig, setup, side)
+                line: Any = _line(wire_name, rig, setup, side)
                 stack.push_async_callback(line.close)
                 try:
                     if not (emulate and isinstance(rig.wires[wire_name], CanWire)):
@@ -360,7 +360,8 @@ async def _open_device(
     wire = setup.rig.wires[device.wire]
     near = line.port(f"harness/{name}") if isinstance(wire, CanWire) else line
     driver = folder.Driver(name, near, options, setup.voice(name))
-    if not isinstance(driver, ROLES[device.role]):
+    fulfils = isinstance(driver, ROLES[device.role])
+    if not fulfils:
         raise ConfigurationError(f"driver {device.driver} does not fulfil the role {device.role}")
     stack.push_async_callback(driver.close)
     await driver.open()
