@@ -16,7 +16,7 @@ from harness.errors import (
     NotTestable,
     RackproofError,
 )
-from harness.judge import Judge, Verdict
+from harness.judge import Judge, Judgement, Verdict
 from harness.plans import HAZARDS, Form, PlanSpec
 from harness.readings import Reading, Waveform
 from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
@@ -103,12 +103,13 @@ class RigSession:
         self.product: ProductFile = product
         self.site: SiteFile = site
         self.is_virtual = choice.emulate
-        self.form: Form = choice.form or ("ci" if choice.emulate else "full")
+        self.form: Form = choice.form or ("ci" if self.is_emulated else "full")
         self.seed = rig.seed if choice.seed is None else choice.seed
         self.watch: Callable[[Reading[Any]], None] | None = None
         self.tick: Callable[[], None] | None = None
         self.run: Run | None = None
         self.bench: Bench | None = None
+        self._rig_now_s: Callable[[], float] = lambda: 0.0
 
     def _load(self, mistakes: list[str], kind: str, name: str, parse: Callable[[Any], Any]) -> Any:
         try:
@@ -116,6 +117,10 @@ class RigSession:
         except ConfigurationError as error:
             mistakes += error.mistakes
             return None
+
+    def rig_now_s(self) -> float:
+        """Rig time of the bench that is open; zero where none is, since a fresh one starts there."""
+        return self._rig_now_s()
 
     @property
     def loop_factory(self) -> Callable[[], Any]:
@@ -202,12 +207,18 @@ class RigSession:
         """Open the bench, and de-energise it before it closes."""
         async with open_bench(self.setup(f0_hz, traffic_folder), emulate=self.is_virtual) as bench:
             self.bench = bench
+            self._rig_now_s = rig_loop().time
             try:
                 yield bench
             finally:
                 self.bench = None
+                self._rig_now_s = lambda: 0.0
                 if bench.has_energised:
                     await switch_off(bench)
+
+
+class _Caught(Exception):  # noqa: N818 - the seeded fault was caught: the plan has shown what it had to
+    """Ends a plan under a seeded fault at its first judgement that is no PASS."""
 
 
 @dataclass(slots=True)
@@ -260,13 +271,20 @@ class PlanRun:
                 {"standard": v.standard, "edition": v.edition, "file": v.file, "sha256": v.sha256}
                 for v in session.requirements.versions()
             ],
+            at_s=session.rig_now_s(),
         )
+
+        def on_judgement(judgement: Judgement) -> None:
+            recorder.judgement(judgement)
+            if session.seeded_faults and judgement.verdict is not Verdict.PASS:
+                raise _Caught(judgement.text)
+
         judge = Judge(
             spec.measures,
             session.requirements,
             f0_hz=f0_hz,
             given=given_values(session.product, session.site, session.rig, f0_hz),
-            on_judgement=recorder.judgement,
+            on_judgement=on_judgement,
         )
         return cls(session, spec, name, f0_hz, judge, recorder, params, began_real_s=real_s())
 
@@ -327,14 +345,14 @@ class PlanRun:
         if self.verdict is not None:
             return self.verdict
         causes: list[str] = []
-        if error is not None:
+        if error is not None and not isinstance(error, _Caught):
             ended = _verdict_of(error)
             causes.append(
                 str(error) if isinstance(error, RackproofError) else f"{type(error).__name__}: {error}"
             )
         else:
             ended = Verdict.PASS
-            unjudged = self.judge.unjudged()
+            unjudged = () if error is not None else self.judge.unjudged()
             if unjudged or not self.spec.measures:
                 ended = Verdict.ERROR
                 causes.append(

@@ -22,6 +22,9 @@ def to_int(point: Point, registers: Sequence[int]) -> int:
     kind = point.kind
     if len(registers) != point.size or kind.registers != point.size:
         raise CodecError(f"{point}: {len(registers)} registers came for {point.size} of {point.type}")
+    if point.size == 1 and 0 <= registers[0] <= 0xFFFF:  # nearly all points
+        raw = registers[0]
+        return raw - 0x10000 if raw > 0x7FFF and kind.is_signed else raw
     raw = 0
     for register in registers:
         if not 0 <= register <= 0xFFFF:

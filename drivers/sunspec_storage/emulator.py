@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from drivers.sunspec_storage import bms_frames, codec, points
 from drivers.sunspec_storage.bms_frames import LIMITS, MEASUREMENTS, STATE_OF_CHARGE
-from drivers.sunspec_storage.layout import Bank, Sample, alarm_words, lay_out
+from drivers.sunspec_storage.layout import Bank, Sample, alarm_words, lay_out, line_voltages_v, phase_shares
 from drivers.sunspec_storage.options import Options
 from drivers.sunspec_storage.points import Point
 from harness.clock import now_s
@@ -86,6 +86,8 @@ class Emulator:
         }
         self._allowed = self._ranges()
         self._image = self._banks[1].image
+        self._spans = [(bank.start, bank.end, bank) for bank in self._banks.values()]
+        self._shown_alarms: frozenset[str] | None = None
 
     async def start(self) -> None:
         """Begin to listen on CAN, where a port is attached."""
@@ -122,8 +124,8 @@ class Emulator:
             raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
         self._plant.advance(now_s())
         sample = self._look()
-        for bank in self._banks.values():
-            if first < bank.start + bank.model.size and bank.start < first + count:
+        for start, end, bank in self._spans:
+            if first < end and start < first + count:
                 self._show(bank, sample)
         return self._image[first : first + count]
 
@@ -141,7 +143,8 @@ class Emulator:
     def _show(self, bank: Bank, sample: Sample) -> None:
         """Bring one model's registers to the present."""
         bank.show(sample)
-        if bank.model.number == 701:
+        if bank.model.number == 701 and sample.maker_alarms != self._shown_alarms:
+            self._shown_alarms = sample.maker_alarms
             bank.put_text("MnAlrmInfo", ",".join(sorted(sample.maker_alarms))[:64])
         elif bank.model.number == 704:
             self._count_down(bank)
@@ -220,7 +223,8 @@ class Emulator:
         else:
             soc, soh = self._heard_soc or (math.nan, math.nan)
             voltage_v, current_a = self._heard_battery or (math.nan, math.nan)
-        cells_v = plant.string.cell_voltages_v
+        voltages_v = (converter.ac_voltage_v(1), converter.ac_voltage_v(2), converter.ac_voltage_v(3))
+        currents_a = (converter.ac_current_a(1), converter.ac_current_a(2), converter.ac_current_a(3))
         words = self._alarm_words
         return Sample(
             at_s=plant.now_s,
@@ -228,8 +232,10 @@ class Emulator:
             reactive_power_var=sign * converter.reactive_power_var,
             apparent_power_va=converter.apparent_power_va,
             frequency_hz=converter.frequency_hz,
-            voltages_v=(converter.ac_voltage_v(1), converter.ac_voltage_v(2), converter.ac_voltage_v(3)),
-            currents_a=(converter.ac_current_a(1), converter.ac_current_a(2), converter.ac_current_a(3)),
+            voltages_v=voltages_v,
+            currents_a=currents_a,
+            line_voltages_v=line_voltages_v(voltages_v),
+            phase_shares=phase_shares(voltages_v, currents_a),
             dc_voltage_v=converter.dc_voltage_v,
             dc_current_a=sign * converter.dc_current_a,
             dc_power_w=sign * converter.dc_power_w,
@@ -239,13 +245,13 @@ class Emulator:
             state=converter.state,
             is_on=converter.is_on,
             is_grid_forming=converter.is_grid_forming,
-            alarms=frozenset(words[alarm] for alarm in converter.alarms if alarm in words),
-            maker_alarms=frozenset(alarm for alarm in converter.alarms if alarm not in words),
+            alarms=frozenset([words[alarm] for alarm in converter.alarms if alarm in words]),
+            maker_alarms=frozenset([alarm for alarm in converter.alarms if alarm not in words]),
             soc=soc,
             soh=soh,
             battery_voltage_v=voltage_v,
             battery_current_a=sign * current_a,
-            cell_voltages_v=(float(cells_v.min()), float(cells_v.mean()), float(cells_v.max())),
+            cell_voltages_v=plant.string.cell_voltages_v.copy(),
             charge_current_limit_a=bms.charge_current_limit_a,
             discharge_current_limit_a=bms.discharge_current_limit_a,
             is_contactor_closed=bms.contactor_closed,

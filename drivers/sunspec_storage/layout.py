@@ -18,6 +18,9 @@ from drivers.sunspec_storage.points import Model
 from harness.roles import OperatingState
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from harness.plant import RigPlant
 
 
@@ -46,6 +49,8 @@ class Sample:
     frequency_hz: float
     voltages_v: tuple[float, float, float]
     currents_a: tuple[float, float, float]
+    line_voltages_v: tuple[float, float, float]
+    phase_shares: tuple[float, float, float]
     dc_voltage_v: float
     dc_current_a: float
     dc_power_w: float
@@ -61,7 +66,7 @@ class Sample:
     soh: float
     battery_voltage_v: float
     battery_current_a: float
-    cell_voltages_v: tuple[float, float, float]
+    cell_voltages_v: NDArray[np.float64]
     charge_current_limit_a: float
     discharge_current_limit_a: float
     is_contactor_closed: bool
@@ -94,6 +99,7 @@ class _Telemetry:
     highest: int
     unimplemented: int
     measure: Measure
+    shown: float = math.nan
 
 
 @dataclass(slots=True)
@@ -111,6 +117,11 @@ class Bank:
     image: list[int]
     telemetry: list[_Telemetry] = field(default_factory=list)
     sample: Sample | None = None
+
+    @property
+    def end(self) -> int:
+        """Index behind the last register in ``image``."""
+        return self.start + self.model.size
 
     @property
     def address(self) -> int:
@@ -168,11 +179,18 @@ class Bank:
         self.sample = sample
         image = self.image
         for entry in self.telemetry:
-            value = entry.measure(sample) * entry.factor
+            value = entry.measure(sample)
+            if value == entry.shown:  # most points of a steady state: their registers stand
+                continue
+            entry.shown = value
+            value *= entry.factor
             if math.isnan(value):
                 raw = entry.unimplemented
             else:
                 raw = min(max(round(value), entry.lowest), entry.highest)
+            if entry.size == 1:
+                image[entry.first] = raw & 0xFFFF
+                continue
             for place in range(entry.first + entry.size - 1, entry.first - 1, -1):
                 image[place] = raw & 0xFFFF
                 raw >>= 16
@@ -225,6 +243,8 @@ def alarm_words(plant: RigPlant) -> dict[str, str]:
 
 
 def _alarm_bits(sample: Sample) -> int:
+    if not sample.alarms and not sample.maker_alarms:
+        return 0
     own = {"MANUFACTURER_ALRM"} if sample.maker_alarms else set()
     return _bits("Alrm", 701, sample.alarms | own)
 
@@ -240,17 +260,23 @@ def _power_factor(sample: Sample) -> float:
     return sample.power_w / sample.apparent_power_va if sample.apparent_power_va > 1.0 else 1.0
 
 
-def _line_voltages_v(sample: Sample) -> tuple[float, float, float]:
-    """Line-to-line voltages 1-2, 2-3 and 3-1."""
-    u1, u2, u3 = sample.voltages_v
-    return tuple(math.sqrt(a * a + b * b + a * b) for a, b in ((u1, u2), (u2, u3), (u3, u1)))  # type: ignore[return-value]
+def line_voltages_v(voltages_v: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Line-to-line voltages 1-2, 2-3 and 3-1 from those to neutral."""
+    u1, u2, u3 = voltages_v
+    return (
+        math.sqrt(u1 * u1 + u2 * u2 + u1 * u2),
+        math.sqrt(u2 * u2 + u3 * u3 + u2 * u3),
+        math.sqrt(u3 * u3 + u1 * u1 + u3 * u1),
+    )
 
 
-def _phase_share(sample: Sample, phase: int) -> float:
-    """Part of apparent power in one phase, 0 to 2."""
-    powers = [u * i for u, i in zip(sample.voltages_v, sample.currents_a, strict=True)]
-    total = sum(powers)
-    return powers[phase] / total if total > 0.0 else 1.0 / 3.0
+def phase_shares(
+    voltages_v: tuple[float, float, float], currents_a: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Part of apparent power in each phase."""
+    (u1, u2, u3), (i1, i2, i3) = voltages_v, currents_a
+    total = u1 * i1 + u2 * i2 + u3 * i3
+    return (u1 * i1 / total, u2 * i2 / total, u3 * i3 / total) if total > 0.0 else (1.0 / 3.0,) * 3
 
 
 def _clipped_share(value: float) -> float:
@@ -376,9 +402,9 @@ def _fill_inverter(bank: Bank, ratings: _Ratings) -> None:
             "AphA": lambda s: s.currents_a[0],
             "AphB": lambda s: s.currents_a[1],
             "AphC": lambda s: s.currents_a[2],
-            "PPVphAB": lambda s: _line_voltages_v(s)[0],
-            "PPVphBC": lambda s: _line_voltages_v(s)[1],
-            "PPVphCA": lambda s: _line_voltages_v(s)[2],
+            "PPVphAB": lambda s: s.line_voltages_v[0],
+            "PPVphBC": lambda s: s.line_voltages_v[1],
+            "PPVphCA": lambda s: s.line_voltages_v[2],
             "PhVphA": lambda s: s.voltages_v[0],
             "PhVphB": lambda s: s.voltages_v[1],
             "PhVphC": lambda s: s.voltages_v[2],
@@ -495,7 +521,7 @@ def _fill_ac(bank: Bank, ratings: _Ratings) -> None:
         "Var": lambda s: s.reactive_power_var,
         "PF": _power_factor,
         "A": lambda s: sum(s.currents_a),
-        "LLV": lambda s: sum(_line_voltages_v(s)) / 3.0,
+        "LLV": lambda s: sum(s.line_voltages_v) / 3.0,
         "LNV": lambda s: sum(s.voltages_v) / 3.0,
         "Hz": lambda s: s.frequency_hz,
         "TotWhInj": lambda s: s.injected_j / 3600.0,
@@ -512,12 +538,12 @@ def _phase_measures(phase: int, lines: str) -> dict[str, Measure]:
     """Points of 701 for one phase."""
     index = phase - 1
     return {
-        f"WL{phase}": lambda s: s.power_w * _phase_share(s, index),
+        f"WL{phase}": lambda s: s.power_w * s.phase_shares[index],
         f"VAL{phase}": lambda s: s.voltages_v[index] * s.currents_a[index],
-        f"VarL{phase}": lambda s: s.reactive_power_var * _phase_share(s, index),
+        f"VarL{phase}": lambda s: s.reactive_power_var * s.phase_shares[index],
         f"PFL{phase}": _power_factor,
         f"AL{phase}": lambda s: s.currents_a[index],
-        f"V{lines}": lambda s: _line_voltages_v(s)[index],
+        f"V{lines}": lambda s: s.line_voltages_v[index],
         f"VL{phase}": lambda s: s.voltages_v[index],
     }
 
@@ -665,9 +691,9 @@ def _fill_battery(bank: Bank, plant: RigPlant, ratings: _Ratings) -> None:
             "State": _battery_state,
             "Evt1": _event_bits,
             "V": lambda s: s.battery_voltage_v,
-            "CellVMin": lambda s: s.cell_voltages_v[0],
-            "CellVAvg": lambda s: s.cell_voltages_v[1],
-            "CellVMax": lambda s: s.cell_voltages_v[2],
+            "CellVMin": lambda s: float(s.cell_voltages_v.min()),
+            "CellVAvg": lambda s: float(s.cell_voltages_v.mean()),
+            "CellVMax": lambda s: float(s.cell_voltages_v.max()),
             "A": lambda s: s.battery_current_a,
             "AChaMax": lambda s: s.charge_current_limit_a,
             "ADisChaMax": lambda s: s.discharge_current_limit_a,

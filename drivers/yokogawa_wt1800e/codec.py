@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 
 from harness.errors import CodecError
 from harness.roles import Identity
@@ -20,7 +22,12 @@ def decode_values(text: str, count: int) -> list[float]:
     fields = text.split(",")
     if len(fields) != count:
         raise CodecError(f"{count} values were asked for and {len(fields)} came: {text[:60]!r}")
-    return [decode_number(field) for field in fields]
+    try:
+        if "_" in text:
+            raise ValueError
+        return list(map(float, fields))
+    except ValueError:
+        return [decode_number(field) for field in fields]  # which says what is wrong
 
 
 def decode_number(text: str) -> float:
@@ -34,14 +41,48 @@ def decode_number(text: str) -> float:
 
 
 def encode_value(value: float, digits: int) -> str:
-    """Write a number as the instrument does: an exponent that is a multiple of three."""
-    if math.isnan(value):
-        return "NAN"
-    if math.isinf(value):
-        return "INF" if value > 0 else "-INF"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    shift = int(exponent) % 3
-    return f"{float(mantissa) * 10.0**shift:.{max(digits - 1 - shift, 0)}f}E{int(exponent) - shift:+03d}"
+    """Write a number as the instrument does: three or more digits, an exponent of 0, 3, 6 ...."""
+    return _engineering(f"{value:.{digits - 1}e}")
+
+
+def encode_values(values: Sequence[float], digits: Sequence[int]) -> str:
+    """Write the answer to ``:NUMeric:NORMal:VALue?``, each value with its number of digits."""
+    return ",".join(map(_engineering, (_template(tuple(digits)) % tuple(values)).split(",")))
+
+
+@lru_cache(maxsize=8)
+def _template(digits: tuple[int, ...]) -> str:
+    """One format for all items of an answer: one call of it costs a quarter of as many calls."""
+    return ",".join(f"%.{count - 1}e" for count in digits)
+
+
+_EXPONENTS: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {f"e{power:+03d}": (power % 3, f"E{power - power % 3:+03d}") for power in range(-99, 100)}
+)
+"""How Python ends a number: places by which the point moves, and how the instrument ends it."""
+
+
+def _engineering(text: str) -> str:
+    """Move the point of ``-1.2345e+02``, so that the exponent becomes a multiple of three."""
+    known = _EXPONENTS.get(text[-4:])
+    if known is None:
+        return _unusual(text)
+    shift, end = known
+    if shift == 0:
+        return text[:-4] + end
+    point = text.index(".")
+    moved = point + 1 + shift
+    decimals = text[moved:-4]
+    return f"{text[:point]}{text[point + 1 : moved]}{'.' if decimals else ''}{decimals}{end}"
+
+
+def _unusual(text: str) -> str:
+    """Write what is no number, and what only Python can hold: powers of three digits."""
+    if text[-1] in "nf":
+        return text.upper()
+    mantissa, power = text.split("e")
+    shift = int(power) % 3
+    return f"{_engineering(f'{mantissa}e{shift:+03d}')[:-4]}E{int(power) - shift:+03d}"
 
 
 def decode_error(text: str) -> tuple[int, str]:

@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from drivers.yokogawa_wt1800e import codec, points
 from drivers.yokogawa_wt1800e.options import Options, Wiring
@@ -74,6 +74,36 @@ class _Update:
     taken_by: set[str] = field(default_factory=set)
 
 
+class _Limit(NamedTuple):
+    """Limit of an error, as a standard uncertainty: a share of the reading, and a part in its unit."""
+
+    of_reading: float
+    of_range: float
+
+    def of(self, reading: float) -> float:
+        return abs(reading) * self.of_reading + self.of_range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """What does not change from update to update at one node: signs, and standard uncertainties."""
+
+    is_dc: bool
+    sign: int
+    phases: int
+    conductors: int
+    power_range_w: float
+    voltage: _Limit
+    current: _Limit
+    power: _Limit
+    apparent: _Limit
+    zero_a: float
+    zero_w: float
+    sensor: float
+    power_factor: float
+    frequency: float
+
+
 class Driver:
     """A WT1800E in the role of power analyzer.
 
@@ -90,6 +120,8 @@ class Driver:
         for node in options.nodes:
             for function in _DC_FUNCTIONS if _is_dc(node) else _AC_FUNCTIONS:
                 self._items[node, function] = len(self._items)
+        self._wirings: Mapping[str, Wiring] = {str(node): wiring for node, wiring in options.nodes.items()}
+        self._limits: dict[str, _Limits] = {}
         self._lock = asyncio.Lock()
         self._update: _Update | None = None
         self._seen_s: float | None = None
@@ -159,7 +191,7 @@ class Driver:
             DeviceFault: a value is over-range (INF) or missing (NAN); the message names it.
             StaleReading: no update came within three intervals.
         """
-        wiring = self._wiring(node)
+        self._wiring(node)
         async with self._lock:
             update = self._update
             if (
@@ -169,7 +201,7 @@ class Driver:
             ):
                 update = await self._next_update()
             update.taken_by.add(node)
-        return self._power_values(node, wiring, update)
+        return self._power_values(node, update)
 
     async def start_integration(self) -> None:
         """Reset and start the integration of all elements, without a timer.
@@ -324,6 +356,7 @@ class Driver:
     async def _set_rate(self, interval_s: float) -> None:
         await self._command(points.RATE.format(milliseconds=round(interval_s * 1000)))
         self._interval_s = interval_s
+        self._limits.clear()
         self._update = None
         self._seen_s = None
 
@@ -390,12 +423,11 @@ class Driver:
             raise CodecError(f"{self.name}: {asked}: {error}") from error
 
     def _wiring(self, node: str) -> Wiring:
-        wiring: Mapping[str, Wiring] = {str(key): value for key, value in self._options.nodes.items()}
-        if node not in wiring:
+        if node not in self._wirings:
             raise DeviceRefused(
-                f"{self.name}: it is not wired to {node!r}; allowed are {', '.join(sorted(wiring))}"
+                f"{self.name}: it is not wired to {node!r}; allowed are {', '.join(sorted(self._wirings))}"
             )
-        return wiring[node]
+        return self._wirings[node]
 
     def _value(self, node: str, function: str, values: list[float]) -> float:
         """Take one item out of an answer; DeviceFault where the instrument sent no number."""
@@ -424,42 +456,39 @@ class Driver:
     ) -> Measured:
         """Record a value as a reading, and give it with its uncertainty."""
         reading = self._voice.reading(f"{node}.{quantity}", value, window_s[1])
-        unit = _UNITS[quantity.rpartition("_")[2]]
-        return measured(value, unit, parts, window_s=window_s, sources=(reading.source,))
+        return measured(value, _UNITS[quantity], parts, window_s=window_s, sources=(reading.source,))
 
-    def _power_values(self, node: str, wiring: Wiring, update: _Update) -> PowerValues:
-        is_dc = _is_dc(node)
-        values, window_s, sign, phases = update.values, update.window_s, wiring.sign, wiring.balanced_phases
+    def _power_values(self, node: str, update: _Update) -> PowerValues:
+        limits = self._limits.get(node)
+        if limits is None:
+            limits = self._limits[node] = self._limits_at(node)
+        is_dc, sign, phases = limits.is_dc, limits.sign, limits.phases
+        values, window_s = update.values, update.window_s
         voltage_v = self._value(node, "UDC" if is_dc else "URMS", values)
         current_a = self._value(node, "IDC", values) * sign if is_dc else self._value(node, "IRMS", values)
         power_w = self._value(node, "P", values) * sign * phases
         reactive_var = 0.0 if is_dc else self._value(node, "Q", values) * sign * phases
         frequency_hz = 0.0 if is_dc else self._value(node, "FU", values)
-        apparent_va = voltage_v * abs(current_a) * len(wiring.elements) * phases
-        of_voltage = points.DC_VOLTAGE if is_dc else points.AC_VOLTAGE
-        of_current = points.DC_CURRENT if is_dc else points.AC_CURRENT
-        of_power = points.DC_POWER if is_dc else points.AC_POWER
-        zero_a = _zero_a(wiring) if is_dc else 0.0
-        sensor = wiring.sensor_of_reading
-
-        def limits(value: float, of: points.Accuracy, range_: float) -> dict[str, float]:
-            return {
-                "reading and range": accuracy(value, self._of_reading(of), range_, of.of_range),
-                "resolution": _resolution(value, points.DIGITS),
-            }
-
         return PowerValues(
             voltage_v=self._found(
-                node, "voltage_v", voltage_v, limits(voltage_v, of_voltage, wiring.u_range_v), window_s
+                node,
+                "voltage_v",
+                voltage_v,
+                {
+                    "reading and range": limits.voltage.of(voltage_v),
+                    "resolution": _resolution(voltage_v, points.DIGITS),
+                },
+                window_s,
             ),
             current_a=self._found(
                 node,
                 "current_a",
                 current_a,
-                limits(current_a, of_current, wiring.current_range_a)
-                | {
-                    "zero of the current": rectangular(zero_a),
-                    "current sensor": rectangular(sensor * current_a),
+                {
+                    "reading and range": limits.current.of(current_a),
+                    "resolution": _resolution(current_a, points.DIGITS),
+                    "zero of the current": limits.zero_a,
+                    "current sensor": limits.sensor * current_a,
                 },
                 window_s,
             ),
@@ -467,11 +496,12 @@ class Driver:
                 node,
                 "power_w",
                 power_w,
-                limits(power_w, of_power, wiring.power_range_w)
-                | {
-                    "zero of the current": rectangular(zero_a * wiring.u_range_v),
-                    "current sensor": rectangular(sensor * power_w),
-                    "power factor": rectangular(points.POWER_FACTOR_OF_REACTIVE * reactive_var),
+                {
+                    "reading and range": limits.power.of(power_w),
+                    "resolution": _resolution(power_w, points.DIGITS),
+                    "zero of the current": limits.zero_w,
+                    "current sensor": limits.sensor * power_w,
+                    "power factor": limits.power_factor * reactive_var,
                 },
                 window_s,
             ),
@@ -479,32 +509,68 @@ class Driver:
                 node,
                 "reactive_power_var",
                 reactive_var,
-                {} if is_dc else self._reactive_parts(wiring, power_w, apparent_va),
+                {}
+                if is_dc
+                else _reactive_parts(limits, power_w, voltage_v * abs(current_a) * limits.conductors),
                 window_s,
             ),
             frequency_hz=self._found(
-                node,
-                "frequency_hz",
-                frequency_hz,
-                {"reading": rectangular(points.FREQUENCY_OF_READING * frequency_hz)},
-                window_s,
+                node, "frequency_hz", frequency_hz, {"reading": limits.frequency * frequency_hz}, window_s
             ),
         )
 
-    def _reactive_parts(self, wiring: Wiring, power_w: float, apparent_va: float) -> dict[str, float]:
-        """Reactive power is computed from apparent and active power, which is coarse near unity."""
-        share = min((power_w / apparent_va) ** 2, 1.0) if apparent_va > 0.0 else 1.0
-        term = math.sqrt(points.REACTIVE_POWER_FACTOR_TERM - share) - math.sqrt(1.0 - share)
-        of_reading = self._of_reading(points.AC_VOLTAGE) + self._of_reading(points.AC_CURRENT)
-        of_range = points.AC_VOLTAGE.of_range + points.AC_CURRENT.of_range
-        return {
-            "apparent power": accuracy(apparent_va, of_reading, wiring.power_range_w, of_range),
-            "power factor": rectangular(term * wiring.power_range_w),
-            "current sensor": rectangular(wiring.sensor_of_reading * apparent_va),
-        }
+    def _limits_at(self, node: str) -> _Limits:
+        wiring, is_dc = self._wiring(node), _is_dc(node)
+
+        def limit(of: points.Accuracy, range_: float) -> _Limit:
+            return _Limit(rectangular(self._of_reading(of)), rectangular(range_ * of.of_range))
+
+        zero_a = rectangular(_zero_a(wiring)) if is_dc else 0.0
+        voltage = limit(points.DC_VOLTAGE if is_dc else points.AC_VOLTAGE, wiring.u_range_v)
+        current = limit(points.DC_CURRENT if is_dc else points.AC_CURRENT, wiring.current_range_a)
+        return _Limits(
+            is_dc=is_dc,
+            sign=wiring.sign,
+            phases=wiring.balanced_phases,
+            conductors=len(wiring.elements) * wiring.balanced_phases,
+            power_range_w=wiring.power_range_w,
+            voltage=voltage,
+            current=current,
+            power=limit(points.DC_POWER if is_dc else points.AC_POWER, wiring.power_range_w),
+            apparent=_Limit(
+                voltage.of_reading + current.of_reading,
+                rectangular((points.AC_VOLTAGE.of_range + points.AC_CURRENT.of_range) * wiring.power_range_w),
+            ),
+            zero_a=zero_a,
+            zero_w=zero_a * wiring.u_range_v,
+            sensor=rectangular(wiring.sensor_of_reading),
+            power_factor=rectangular(points.POWER_FACTOR_OF_REACTIVE),
+            frequency=rectangular(points.FREQUENCY_OF_READING),
+        )
 
 
-_UNITS = {"v": "V", "a": "A", "w": "W", "var": "var", "hz": "Hz", "j": "J", "c": "C"}
+def _reactive_parts(limits: _Limits, power_w: float, apparent_va: float) -> dict[str, float]:
+    """Reactive power is computed from apparent and active power, which is coarse near unity."""
+    share = min((power_w / apparent_va) ** 2, 1.0) if apparent_va > 0.0 else 1.0
+    term = math.sqrt(points.REACTIVE_POWER_FACTOR_TERM - share) - math.sqrt(1.0 - share)
+    return {
+        "apparent power": limits.apparent.of(apparent_va),
+        "power factor": rectangular(term * limits.power_range_w),
+        "current sensor": limits.sensor * apparent_va,
+    }
+
+
+_UNITS = {
+    "voltage_v": "V",
+    "current_a": "A",
+    "power_w": "W",
+    "reactive_power_var": "var",
+    "frequency_hz": "Hz",
+    "out_j": "J",
+    "in_j": "J",
+    "charge_out_c": "C",
+    "charge_in_c": "C",
+}
 
 
 def _is_dc(node: str) -> bool:

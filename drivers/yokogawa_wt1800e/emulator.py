@@ -12,12 +12,12 @@ import asyncio
 import math
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.yokogawa_wt1800e import codec, points
+from drivers.yokogawa_wt1800e.meter import INTEGRATED, MOMENTARY, Element, Meter, Sums
 from drivers.yokogawa_wt1800e.options import Options, Wiring
 from harness.clock import now_s
 from harness.wires.scpi import (
@@ -46,61 +46,6 @@ _SCREEN_S = 0.05
 """Time across the waveform screen; its setting is not modelled."""
 _CONDITION_INTEGRATING = 0x02
 _UNIT_SIZES: Mapping[str, int] = {"P1W2": 1, "P1W3": 2, "P3W3": 2, "P3W4": 3, "V3A3": 3}
-_INTEGRATED = frozenset({"WH", "WHP", "WHM", "AH", "AHP", "AHM", "TIME"})
-_MOMENTARY = frozenset({"U", "I", "URMS", "IRMS", "UDC", "IDC", "P", "S", "Q", "LAMBDA", "PHI", "FU"})
-
-
-@dataclass(slots=True)
-class _Element:
-    """One input element, and where it is connected."""
-
-    number: int
-    node: str | None
-    phase: int
-    wiring: Wiring | None
-    u_range_v: float = 1000.0
-    i_range_a: float = 50.0
-    ratio: float = 1.0
-    is_scaled: bool = False
-
-    @property
-    def is_dc(self) -> bool:
-        return self.node is not None and self.node.endswith("_dc")
-
-    @property
-    def current_range_a(self) -> float:
-        return self.i_range_a * (self.ratio if self.is_scaled else 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Means:
-    """What one element, or a wiring unit, sees over a stretch of time."""
-
-    u_rms_v: float
-    i_rms_a: float
-    u_dc_v: float
-    i_dc_a: float
-    p_w: float
-    q_var: float
-    f_hz: float
-
-
-@dataclass(slots=True)
-class _Sums:
-    """What one node integrated before the stretch that is running."""
-
-    out_j: float = 0.0
-    in_j: float = 0.0
-    charge_out_c: float = 0.0
-    charge_in_c: float = 0.0
-
-    def plus(self, part: NodeTotals) -> _Sums:
-        return _Sums(
-            self.out_j + part.energy_out_j,
-            self.in_j + part.energy_in_j,
-            self.charge_out_c + part.charge_out_c,
-            self.charge_in_c + part.charge_in_c,
-        )
 
 
 @dataclass(slots=True)
@@ -111,10 +56,21 @@ class _Integration:
     mode: str = "NORMal"
     timer_s: float = 0.0
     before_s: float = 0.0
-    before: dict[str, _Sums] = field(default_factory=dict)
+    before: dict[str, Sums] = field(default_factory=dict)
     started_s: float = 0.0
     since: dict[str, NodeTotals] = field(default_factory=dict)
     run: int = 0
+
+
+class _Readout(NamedTuple):
+    """The numeric items that are sent: function and target, digits, and the elements behind each target.
+
+    The last says of each target whether an integrated item is among those asked of it.
+    """
+
+    items: Sequence[tuple[str, str]]
+    digits: Sequence[int]
+    targets: Mapping[str, tuple[Sequence[Element], bool]]
 
 
 class Emulator:
@@ -133,10 +89,10 @@ class Emulator:
         self._name = name
         self._plant = plant
         self._nodes = dict(options.nodes)
-        self._elements = {n: _Element(n, None, 0, None) for n in range(1, options.installed_elements + 1)}
+        self._elements = {n: Element(n) for n in range(1, options.installed_elements + 1)}
         for node, wiring in options.nodes.items():
             for phase, n in enumerate(wiring.elements):
-                self._elements[n] = _Element(n, node, phase, wiring)
+                self._elements[n] = Element(n, node, phase, wiring)
         self._errors = ErrorQueue()
         self._common = CommonCommands(
             lambda: "YOKOGAWA,WT1806E-50A6,C3TE00000E,F4.01", self._errors, self._reset
@@ -147,7 +103,7 @@ class Emulator:
             undefined=ScpiError(*points.UNDEFINED_HEADER),
             abbreviates_freely=True,
         )
-        self._systematic: dict[tuple[int, str], tuple[float, float]] = {}
+        self._meter = Meter(f"{plant.spec.seed}/{name}", self._elements)
         self._integration = _Integration()
         self._is_running = False
         self._epoch = 0
@@ -158,10 +114,9 @@ class Emulator:
         self._before: dict[str, NodeTotals] = {}
         self._after: dict[str, NodeTotals] = {}
         self._is_shown = False
-        self._computed: dict[str, Mapping[str, float]] = {}
-        self._computed_at = -1
-        self._kept: list[float] | None = None
-        self._held: list[float] | None = None
+        self._readout: _Readout | None = None
+        self._kept: Sequence[float] | None = None
+        self._held: Sequence[float] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -176,6 +131,7 @@ class Emulator:
         self._units = ["P1W2"] * len(self._elements)
         self._items: dict[int, tuple[str, str]] = {}
         self._item_count = 0
+        self._forget_settings()
         self._trace = "U1"
         self._wave_is_float = False
         self._wave_start, self._wave_end = 0, points.WAVE_POINTS - 1
@@ -285,7 +241,7 @@ class Emulator:
                 f":NUMERIC:NORMAL:ITEM{call.suffixes[0]}",
                 ",".join(self._items.get(call.suffixes[0], ("NONE",))),
             ),
-            ":NUMeric[:NORMal]:CLEar": lambda _: self._items.clear(),
+            ":NUMeric[:NORMal]:CLEar": lambda _: self._clear_items(),
             ":NUMeric[:NORMal]:VALue?": self._send_values,
             ":INTEGrate:MODE": self._set_mode,
             ":INTEGrate:TIMer<x>": self._set_timer,
@@ -323,7 +279,7 @@ class Emulator:
     def _flag(self, name: str, call: Call) -> None:
         setattr(self, name, boolean(call.only()))
 
-    def _element(self, call: Call) -> _Element:
+    def _element(self, call: Call) -> Element:
         element = self._elements.get(call.suffixes[0])
         if element is None:
             raise DATA_OUT_OF_RANGE
@@ -373,7 +329,7 @@ class Emulator:
         if sum(_UNIT_SIZES[unit] for unit in units) > len(self._elements):
             raise SETTINGS_CONFLICT
         self._units = units
-        self._computed_at = -1
+        self._forget_settings()
 
     def _no_auto(self, call: Call) -> None:
         self._refuse_while_integrating()
@@ -387,6 +343,7 @@ class Emulator:
         if value not in points.VOLTAGE_RANGES_V:
             raise DATA_OUT_OF_RANGE
         self._element(call).u_range_v = value
+        self._forget_settings()
 
     def _set_current_range(self, call: Call) -> None:
         self._refuse_while_integrating()
@@ -396,14 +353,17 @@ class Emulator:
         if value not in points.CURRENT_RANGES_A[kind]:
             raise DATA_OUT_OF_RANGE
         element.i_range_a = value
+        self._forget_settings()
 
     def _set_scaling(self, call: Call) -> None:
         self._refuse_while_integrating()
         self._element(call).is_scaled = boolean(call.only())
+        self._forget_settings()
 
     def _set_ratio(self, call: Call) -> None:
         self._refuse_while_integrating()
         self._element(call).ratio = number(call.only(), minimum=0.0001, maximum=99999.9999)
+        self._forget_settings()
 
     def _set_format(self, call: Call) -> None:
         self._is_float = choice(call.only(), "ASCii", "FLOat") == "FLOat"
@@ -417,6 +377,7 @@ class Emulator:
         self._item_count = (
             points.MOST_ITEMS if is_all else int(number(argument, minimum=1, maximum=points.MOST_ITEMS))
         )
+        self._forget_settings()
 
     def _set_item(self, call: Call) -> None:
         if not 1 <= call.suffixes[0] <= points.MOST_ITEMS or not call.arguments:
@@ -425,80 +386,72 @@ class Emulator:
         element = call.arguments[1].upper() if len(call.arguments) > 1 else "1"
         if (
             element not in {"SIGMA", "SIGMB", "SIGMC", *map(str, self._elements)}
-            or function not in _MOMENTARY | _INTEGRATED
+            or function not in MOMENTARY | INTEGRATED
         ):
             raise ILLEGAL_PARAMETER_VALUE
         self._items[call.suffixes[0]] = function, element
+        self._forget_settings()
+
+    def _clear_items(self) -> None:
+        self._items.clear()
+        self._forget_settings()
 
     def _send_values(self, call: Call) -> str | bytes:
         values = self._held if self._held is not None else self._values()
-        items = [self._items.get(index, ("NONE", "")) for index in range(1, self._item_count + 1)]
+        digits: Sequence[int] = self._items_sent().digits
         if call.arguments:
             index = int(number(call.only(), minimum=1, maximum=max(self._item_count, 1))) - 1
-            values, items = values[index : index + 1], items[index : index + 1]
+            values, digits = values[index : index + 1], digits[index : index + 1]
         if self._is_float:
             return encode_block(struct.pack(f">{len(values)}f", *values), digits=4)
-        return ",".join(
-            codec.encode_value(value, points.ENERGY_DIGITS if item[0] in _INTEGRATED else points.DIGITS)
-            for value, item in zip(values, items, strict=True)
-        )
+        return codec.encode_values(values, digits)
 
-    def _values(self) -> list[float]:
-        if self.frozen and self._kept is not None and len(self._kept) == self._item_count:
+    def _values(self) -> Sequence[float]:
+        """All numeric items for the last update; NAN where there is nothing, INF beyond the range."""
+        items = self._items_sent().items
+        if self.frozen and self._kept is not None and len(self._kept) == len(items):
             return self._kept
-        self._kept = [self._value(*self._items.get(n, ("NONE", ""))) for n in range(1, self._item_count + 1)]
+        self._meter.show(self._counter, self._before, self._after, swapped_sign=self.swapped_sign)
+        found: dict[str, Mapping[str, float]] = {"": {}}
+        for target, (elements, wants_integrals) in self._items_sent().targets.items():
+            values = self._meter.momentary(elements) if self._is_shown and elements else {}
+            if wants_integrals and elements and self._integration.state != "RESet":
+                values = {**values, **self._meter.integrated(elements, *self._integral(elements[0].node))}
+            found[target] = values
+        self._kept = [found[target].get(function, math.nan) for function, target in items]
         return self._kept
 
-    def _value(self, function: str, target: str) -> float:
-        """Compute one item; NAN where there is nothing, INF beyond the range."""
-        if function in _INTEGRATED:
-            if self._integration.state == "RESet":
-                return math.nan
-            elements = self._target(target)
-            is_wired = elements and all(element.node is not None for element in elements)
-            return self._integrated(function, elements) if is_wired else math.nan
-        if self._computed_at != self._counter:
-            self._computed.clear()
-            self._computed_at = self._counter
-        values = self._computed.get(target)
-        if values is None:
-            values = self._computed[target] = self._momentary(self._target(target))
-        return values.get(function, math.nan)
+    def _items_sent(self) -> _Readout:
+        """Look the items up anew where a setting has changed."""
+        if self._readout is None:
+            items = [self._items.get(index, ("NONE", "")) for index in range(1, self._item_count + 1)]
+            targets: dict[str, tuple[list[Element], bool]] = {}
+            for function, target in items:
+                if target:
+                    elements = self._target(target)
+                    is_wired = all(element.wiring is not None for element in elements)
+                    wants = function in INTEGRATED or targets.get(target, ([], False))[1]
+                    targets[target] = (elements if is_wired else [], wants)
+            digits = [points.ENERGY_DIGITS if item[0] in INTEGRATED else points.DIGITS for item in items]
+            self._readout = _Readout(items, digits, targets)
+        return self._readout
 
-    def _momentary(self, elements: list[_Element]) -> Mapping[str, float]:
-        """Compute all items of one element or wiring unit that are no integrals, for the last update."""
-        if not self._is_shown or not elements or any(element.node is None for element in elements):
-            return {}
-        means = [self._means(element) for element in elements]
-        if any(
-            max(m.u_rms_v, abs(m.u_dc_v)) > points.OVER_RANGE * e.u_range_v
-            or max(m.i_rms_a, abs(m.i_dc_a)) > points.OVER_RANGE * e.current_range_a
-            for m, e in zip(means, elements, strict=True)
-        ):
-            return dict.fromkeys(_MOMENTARY, math.inf)
-        count = len(means)
-        p_w = math.fsum(m.p_w for m in means)
-        q_var = math.fsum(m.q_var for m in means)
-        s_va = math.fsum(m.u_rms_v * m.i_rms_a for m in means)
-        u_v = math.fsum(m.u_rms_v for m in means) / count
-        i_a = math.fsum(m.i_rms_a for m in means) / count
-        return {
-            "U": u_v,
-            "URMS": u_v,
-            "I": i_a,
-            "IRMS": i_a,
-            "UDC": math.fsum(m.u_dc_v for m in means) / count,
-            "IDC": math.fsum(m.i_dc_a for m in means) / count,
-            "P": p_w,
-            "S": s_va,
-            "Q": q_var,
-            "LAMBDA": p_w / s_va if s_va > 0.0 else math.nan,
-            "PHI": math.degrees(math.atan2(q_var, p_w)),
-            # A wiring unit has no frequency, and neither has a direct voltage.
-            "FU": means[0].f_hz if count == 1 and means[0].f_hz > 0.0 else math.nan,
-        }
+    def _forget_settings(self) -> None:
+        """Let the next read-out look at wiring, ranges and items anew."""
+        self._readout = None
+        self._meter.forget_settings()
 
-    def _target(self, target: str) -> list[_Element]:
+    def _integral(self, node: str) -> tuple[Sums, float]:
+        """What a node has integrated up to the last update, or up to the stop, and in how many seconds."""
+        integration = self._integration
+        sums, seconds = integration.before.get(node, Sums()), integration.before_s
+        if integration.state == "STARt":
+            since, shown = integration.since[node], self._after[node]
+            if shown.time_s > since.time_s:
+                return sums.plus(since, shown), seconds + shown.time_s - since.time_s
+        return sums, seconds
+
+    def _target(self, target: str) -> list[Element]:
         """Elements behind ``1`` to ``6``, or behind the wiring units of more than one element."""
         if target.isdigit():
             return [self._elements[int(target)]]
@@ -512,111 +465,8 @@ class Emulator:
         place = ("SIGMA", "SIGMB", "SIGMC").index(target) if target else len(sums)
         return sums[place] if place < len(sums) else []
 
-    def _means(self, element: _Element) -> _Means:
-        """Means over the last update, with this instrument's errors."""
-        node, wiring = element.node, element.wiring
-        if node is None or wiring is None:
-            raise ValueError(f"element {element.number} is not connected")
-        part = self._after[node] - self._before[node]
-        seconds = part.time_s
-        volts = [math.sqrt(max(square, 0.0) / seconds) for square in part.voltage_square_v2s]
-        amperes = [math.sqrt(max(square, 0.0) / seconds) for square in part.current_square_a2s]
-        # Behind a current sensor that is not scaled back the element sees the secondary current.
-        ratio = (element.ratio if element.is_scaled else 1.0) / wiring.ct_ratio
-        sign = self._sign(wiring)
-        u_v = volts[element.phase]
-        i_a = amperes[element.phase] * ratio
-        apparent = math.fsum(u * i for u, i in zip(volts, amperes, strict=True))
-        share = (
-            volts[element.phase] * amperes[element.phase] / apparent if apparent > 0.0 else 1.0 / len(volts)
-        )
-        p_w = (part.energy_out_j - part.energy_in_j) / seconds * share * ratio * sign
-        power_range = element.u_range_v * element.current_range_a
-        u_limits, i_limits, p_limits = (
-            (points.DC_VOLTAGE, points.DC_CURRENT, points.DC_POWER)
-            if element.is_dc
-            else (points.AC_VOLTAGE, points.AC_CURRENT, points.AC_POWER)
-        )
-        p_w += self._error(element, "p", p_limits, p_w, power_range)
-        u_error = self._error(element, "u", u_limits, u_v, element.u_range_v)
-        if element.is_dc:
-            i_dc = (part.charge_out_c - part.charge_in_c) / seconds * ratio * sign
-            i_dc += self._error(element, "i", i_limits, i_dc, element.current_range_a)
-            return _Means(u_v + u_error, abs(i_dc), u_v + u_error, i_dc, p_w, 0.0, 0.0)
-        i_a = max(i_a + self._error(element, "i", i_limits, i_a, element.current_range_a), 0.0)
-        q_var = part.reactive_vars / seconds * share * ratio * sign
-        q_var += self._error(element, "q", p_limits, q_var, power_range)
-        f_hz = part.cycles / seconds
-        f_hz += self._error(element, "f", points.Accuracy(points.FREQUENCY_OF_READING / 4, 0.0), f_hz, 0.0)
-        return _Means(max(u_v + u_error, 0.0), i_a, 0.0, 0.0, p_w, q_var, f_hz)
-
     def _sign(self, wiring: Wiring) -> int:
         return -wiring.sign if self.swapped_sign else wiring.sign
-
-    def _error(
-        self, element: _Element, quantity: str, limits: points.Accuracy, reading: float, range_: float
-    ) -> float:
-        """Error within the accuracy: most of it stays for the instrument's life, some of it is noise."""
-        gain, offset = self._systematics(element, quantity)
-        noise = 0.1 * self._draw(f"{element.number}{quantity}", self._counter)
-        return gain * limits.of_reading * reading + (offset + noise) * limits.of_range * range_
-
-    def _systematics(self, element: _Element, quantity: str) -> tuple[float, float]:
-        """Gain and offset of one channel, as shares of their limits."""
-        key = element.number, quantity
-        found = self._systematic.get(key)
-        if found is None:
-            name = f"{element.number}{quantity}"
-            found = 0.7 * self._draw(f"{name} gain", 0), 0.5 * self._draw(f"{name} offset", 0)
-            self._systematic[key] = found
-        return found
-
-    def _draw(self, quantity: str, counter: int) -> float:
-        """Draw from -1 to 1, evenly, by key."""
-        key = f"{self._plant.spec.seed}/{self._name}/{quantity}/{counter}".encode()
-        return int.from_bytes(blake2b(key, digest_size=7).digest()) / 2.0**55 - 1.0
-
-    def _integrated(self, function: str, elements: list[_Element]) -> float:
-        """Compute an integrated item in Wh, Ah or s."""
-        integration = self._integration
-        seconds = integration.before_s
-        node, wiring = elements[0].node, elements[0].wiring
-        if node is None or wiring is None:
-            return math.nan
-        sums = integration.before.get(node, _Sums())
-        if integration.state == "STARt":
-            since, shown = integration.since[node], self._after[node]
-            if shown.time_s > since.time_s:
-                part = shown - since
-                seconds += part.time_s
-                sums = sums.plus(part)
-        if function == "TIME":
-            return seconds
-        share = len(elements) / (1 if elements[0].is_dc else 3)
-        plus, minus = (
-            (sums.out_j, sums.in_j) if function.startswith("WH") else (sums.charge_out_c, sums.charge_in_c)
-        )
-        if function.startswith("AH") and not elements[0].is_dc:
-            plus = minus = 0.0
-        ratio = (elements[0].ratio if elements[0].is_scaled else 1.0) / wiring.ct_ratio
-        quantity, range_ = (
-            ("p", math.fsum(e.u_range_v * e.current_range_a for e in elements))
-            if function.startswith("WH")
-            else ("i", elements[0].current_range_a)
-        )
-        limits = points.DC_POWER if elements[0].is_dc else points.AC_POWER
-        gain, offset = self._systematics(elements[0], quantity)
-        scale = share * ratio * (1.0 + gain * limits.of_reading)
-        plus, minus = plus * scale, minus * scale
-        drift = offset * limits.of_range * range_ * seconds * self._sign(wiring)
-        # The instrument's own offset is counted where the energy of this channel goes.
-        if plus >= minus:
-            plus = max(plus + drift, 0.0)
-        else:
-            minus = max(minus - drift, 0.0)
-        if self._sign(wiring) < 0:
-            plus, minus = minus, plus
-        return {"P": plus, "M": -minus}.get(function[-1], plus - minus) / 3600.0
 
     def _set_mode(self, call: Call) -> None:
         self._refuse_while_integrating()
@@ -660,7 +510,7 @@ class Emulator:
             timer_s=integration.timer_s,
             before_s=integration.before_s + self._plant.now_s - integration.started_s,
             before={
-                node: integration.before.get(node, _Sums()).plus(now - integration.since[node])
+                node: integration.before.get(node, Sums()).plus(integration.since[node], now)
                 for node, now in self._totals().items()
             },
             run=integration.run + 1,

@@ -338,9 +338,9 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
             except RackproofError as error:
                 troubles.append(f"{name} ({device.driver}): {error}")
         if troubles:
+            outline = f" {troubles[0]}" if len(troubles) == 1 else "\n  " + "\n  ".join(troubles)
             raise BenchError(
-                f"rig {rig.name}: {len(troubles)} of {len(wanted)} devices cannot be opened:\n  "
-                + "\n  ".join(troubles)
+                f"rig {rig.name}: {len(troubles)} of {len(wanted)} devices cannot be opened:{outline}"
             )
         yield bench
 

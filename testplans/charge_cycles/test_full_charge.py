@@ -63,7 +63,7 @@ async def test_charges_fully_along_its_profile(
         "product_limits.soc_error",
     )
     await telemetry.look("after the charge")
-    telemetry.judge_by(judge)
+    telemetry.judge_changes()
 
 
 def _judge_profile(course: Course, judge: Judge, product: ProductFile) -> None:

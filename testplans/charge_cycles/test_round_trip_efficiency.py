@@ -82,4 +82,4 @@ async def test_gives_back_what_its_round_trip_efficiency_promises(
         judge("round-trip efficiency", ratio(ac.out_j, ac.in_j), "product_limits.rte_ac", case=case)
         judge("efficiency at the battery", ratio(dc.out_j, dc.in_j), "product_limits.rte_dc", case=case)
     await telemetry.look("after the cycle")
-    telemetry.judge_by(judge)
+    telemetry.judge_changes()

@@ -110,4 +110,4 @@ async def test_goes_to_zero_by_itself_when_the_battery_falls_silent(
     after = await analyzer.values("pcs_ac")
     judge("power restored", ratio(after.power_w, before.power_w), "rackproof_bench.restored_power")
     await telemetry.look("after the return")
-    telemetry.judge_by(judge)
+    telemetry.judge_changes()

@@ -165,4 +165,4 @@ async def test_carries_the_critical_load_through_a_loss_of_mains(
             "rackproof_bench.no_alarm",
             case=source.source,
         )
-    telemetry.judge_by(judge)
+    telemetry.judge_changes()

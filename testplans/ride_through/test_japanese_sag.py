@@ -68,7 +68,7 @@ async def test_rides_through_a_three_phase_sag(
                 inverter, grid, recorder, judge, keep, f0_hz, residual, sag_s,
                 power_w=power_w, rated_w=rated_w, case=f"{level}, {sag_s:g} s",
             )  # fmt: skip
-    telemetry.judge_by(judge)
+    telemetry.judge_changes()
 
 
 async def _sag(

@@ -66,7 +66,7 @@ async def test_rides_through_the_low_voltage_signal_of_category_2(
             )  # fmt: skip
     state = await inverter.state()
     judge("running afterwards", state.value in RUNNING, "rackproof_bench.is_true")
-    telemetry.judge_by(judge)
+    telemetry.judge_changes()
 
 
 async def _play(

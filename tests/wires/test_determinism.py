@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.wires.mixed import digest
+from .mixed import digest
 
 SECONDS = 2000
 """Ten exchanges a second: 20,000."""

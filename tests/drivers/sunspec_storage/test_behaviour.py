@@ -5,7 +5,6 @@ import struct
 from dataclasses import replace
 
 import pytest
-from sunspec_bench import SPEC, Registers, pysunspec2_image, stand, with_converter
 
 from drivers.sunspec_storage import Driver, Options
 from harness.clock import now_s, run_virtual
@@ -15,6 +14,8 @@ from harness.readings import Voice
 from harness.roles import OperatingState
 from harness.testing.loopback import can_pair, modbus_pair
 from harness.wires.faults import StreamFaults
+
+from .sunspec_bench import SPEC, Registers, pysunspec2_image, stand, with_converter
 
 # Addresses of single points behind a base of 40000, from the published tables.
 CONN, INV_ST, W_701, DCW_103, W_802, HB = 40186, 40238, 40244, 40101, 40583, 40554

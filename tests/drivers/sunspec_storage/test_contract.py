@@ -2,9 +2,9 @@
 
 import contextlib
 
-from sunspec_bench import stand
-
 from harness.testing.inverter import EmulatedInverterWorld, InverterContract
+
+from .sunspec_bench import stand
 
 
 class TestContract(InverterContract):

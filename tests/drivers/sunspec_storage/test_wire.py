@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
-from sunspec_bench import SPEC, Registers, pysunspec2_image, stand
 
 from drivers.sunspec_storage import Driver, Emulator, Options, bms_frames, codec, points
 from harness.clock import run_virtual, run_wall
@@ -19,6 +18,8 @@ from harness.readings import Voice
 from harness.roles import Identity, OperatingState
 from harness.testing.loopback import modbus_pair
 from harness.wires.modbus import ModbusTcpServer
+
+from .sunspec_bench import SPEC, Registers, pysunspec2_image, stand
 
 POINTS = [point for number in points.MODELS for point in points.model(number).points.values()]
 NUMBERS = [point for point in POINTS if point.type != "string"]
