@@ -1,11 +1,11 @@
 """Simulated seconds a second of a long charge, beside the floor that the bare libraries set.
 
-    python benchmarks/round_trip.py [--rounds 5] [--seconds 1000] [--profile]
+    python benchmarks/round_trip.py [--rounds 25] [--seconds 100] [--profile FILE]
 
 Floor: python-can on the loopback line, pymodbus's client and server, pyvisa-py's raw socket, in the same
 virtual loop, carrying as many bytes at the same times, and doing nothing with them. Rackproof: lab1 on its
-emulators, polled as ``fixtures/cycles.py`` polls a running charge, everything recorded. The two take turns,
-so that a machine that grows busy slows both.
+emulators, polled as ``fixtures/cycles.py`` polls a running charge, everything recorded. Both stay open, and
+take turns of a fraction of a second: a machine that grows busy slows both.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import socket
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import can
 import pyvisa
@@ -31,36 +30,40 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 from pyvisa.constants import StatusCode
 
-from harness.clock import now_s, real_s, rig_loop, run_virtual
+from harness.clock import VirtualLoop, now_s, real_s, rig_loop
 from harness.record.journal import Journal
 from harness.rig.bench import Bench, Setup, open_bench
 from harness.rig.files import load_product, load_rig
 from harness.wires.can import CanLine, LoopbackBus
-from harness.wires.traffic import Traffic
+from harness.wires.traffic import LineTraffic, Traffic
 from rackproof_fixtures.steps import energise, hold_power
 
+GOAL = 1.3
 POLL_S = 1.0
 SETTLE_S = 30
-"""Polls before the clock starts: ramps, and what is built at first use."""
+"""Polls before the first turn: ramps, and what is built at first use."""
 
 # What lab1 carries in a second of a charge: six frames of the battery's set and its keep-alive; SunSpec 701 as
-# far as it is used, and 103; the event register, and 38 items of at most eleven characters.
+# far as it is used, and 103; the event register, and 38 items of 11 or 12 characters.
 FRAMES = {0x351: 8, 0x355: 4, 0x356: 6, 0x359: 7, 0x35C: 2, 0x35E: 8, 0x305: 8}
 BLOCKS = ((40307, 123), (40072, 52))
-QUERIES = {b":STATus:EESR?": b"1", b":NUMeric:NORMal:VALue?": b",".join([b"115.47E+00"] * 38)}
+ITEMS = b",".join([b"115.47E+00", b"-115.47E+00"] * 19)
+QUERIES = {b":STATus:EESR?": b"1", b":NUMeric:NORMal:VALue?": ITEMS}
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One round: simulated seconds in real seconds, and what one second carried."""
+class Side(Protocol):
+    """One of the two that take turns."""
 
-    simulated_s: float
-    real_s: float
     carried: Counter[str]
 
-    @property
-    def speed(self) -> float:
-        return self.simulated_s / self.real_s
+    async def open(self) -> None:
+        """Open everything, and poll until it is steady."""
+
+    async def run(self, seconds: int) -> None:
+        """Poll for a while."""
+
+    async def close(self) -> None:
+        """Close everything."""
 
 
 class BareInstrument(asyncio.Protocol):
@@ -111,88 +114,127 @@ class BareVisa:
         self._end.leave()
 
 
-async def floor(seconds: int, measure: Callable[[], contextlib.AbstractContextManager[None]]) -> Result:
-    """Exchange with bare libraries for a while."""
-    carried: Counter[str] = Counter()
-    loop = asyncio.get_running_loop()
-    line = CanLine("battery")
-    await line.open()
-    heard = 0
+class Floor:
+    """The same exchanges through bare libraries, between static ends."""
 
-    def hear(message: can.Message) -> None:
-        nonlocal heard
-        heard += len(message.data)
+    def __init__(self) -> None:
+        self.carried: Counter[str] = Counter()
+        self._stack = contextlib.AsyncExitStack()
 
-    battery, inverter, near = (LoopbackBus(line, node) for node in ("battery", "inverter", "near"))
-    line._buses += [battery, inverter, near]  # noqa: SLF001 - nodes without a port of ours
-    for bus in (battery, inverter, near):
-        bus.on_message = hear
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        line = CanLine("battery")
+        await line.open()
+        self._stack.push_async_callback(line.close)
+        buses = {node: LoopbackBus(line, node) for node in ("battery", "inverter", "near")}
+        line._buses += buses.values()  # noqa: SLF001 - nodes without a port of ours
+        for bus in buses.values():
+            bus.on_message = self._hear
+        speaking = loop.create_task(self._speak(buses["battery"], buses["near"]))
+        self._stack.callback(speaking.cancel)
 
-    async def speak() -> None:
-        count = 0
+        registers = SimData(40000, count=2000, values=1234, datatype=DataType.REGISTERS)
+        server = ModbusTcpServer(SimDevice(1, [registers]), address=("127.0.0.1", 0))
+        await server.serve_forever(background=True)
+        self._stack.push_async_callback(server.shutdown)
+        listening: Any = server.transport
+        port = listening.sockets[0].getsockname()[1]
+        self._modbus = AsyncModbusTcpClient("127.0.0.1", port=port, retries=0)
+        await self._modbus.connect()
+        self._stack.callback(self._modbus.close)
+
+        instrument = await loop.create_server(BareInstrument, "127.0.0.1", 0)
+        self._stack.callback(instrument.close)
+        self._visa = BareVisa(instrument.sockets[0].getsockname()[1])
+        await self._visa.accepted()
+        self._stack.callback(self._visa.close)
+        await self.run(SETTLE_S)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    def _hear(self, message: can.Message) -> None:
+        self.carried["CAN bytes heard"] += len(message.data)
+
+    async def _speak(self, battery: LoopbackBus, near: LoopbackBus) -> None:
+        loop = asyncio.get_running_loop()
+        start_s, count = loop.time(), 0
         while True:
             for identifier, length in FRAMES.items():
-                bus = near if identifier == 0x305 else battery
-                bus.send(
-                    can.Message(
-                        timestamp=loop.time(),
-                        arbitration_id=identifier,
-                        is_extended_id=False,
-                        data=bytes(length),
-                    )
+                message = can.Message(
+                    timestamp=loop.time(), arbitration_id=identifier, is_extended_id=False, data=bytes(length)
                 )
-                carried["frames"] += 1
-                carried["CAN bytes"] += length
+                (near if identifier == 0x305 else battery).send(message)
             count += 1
-            await asyncio.sleep(count * POLL_S - loop.time())
+            await asyncio.sleep(start_s + count * POLL_S - loop.time())
 
-    registers = SimData(40000, count=2000, values=1234, datatype=DataType.REGISTERS)
-    server = ModbusTcpServer(SimDevice(1, [registers]), address=("127.0.0.1", 0))
-    await server.serve_forever(background=True)
-    listening: Any = server.transport
-    client = AsyncModbusTcpClient("127.0.0.1", port=listening.sockets[0].getsockname()[1], retries=0)
-    await client.connect()
-    instrument = await loop.create_server(BareInstrument, "127.0.0.1", 0)
-    visa = BareVisa(instrument.sockets[0].getsockname()[1])
-    await visa.accepted()
-    speaking = loop.create_task(speak())
-
-    async def poll() -> None:
-        for message in QUERIES:
-            carried["VISA bytes"] += len(message) + 1 + len(await visa.query(message))
-            carried["queries"] += 1
-        for address, count in BLOCKS:
-            answer = await client.read_holding_registers(address, count=count, device_id=1)
-            carried["registers"] += len(answer.registers)
-            carried["block reads"] += 1
-
-    async def run(count: int) -> None:
+    async def run(self, seconds: int) -> None:
+        carried, loop = self.carried, asyncio.get_running_loop()
         start_s = loop.time()
-        for number in range(1, count + 1):
-            await poll()
+        for number in range(1, seconds + 1):
+            for message in QUERIES:
+                carried["VISA bytes read"] += len(await self._visa.query(message)) + 1
+            for address, count in BLOCKS:
+                answer = await self._modbus.read_holding_registers(address, count=count, device_id=1)
+                carried["registers read"] += len(answer.registers)
             await asyncio.sleep(start_s + number * POLL_S - loop.time())
 
-    await run(SETTLE_S)
-    carried.clear()
-    with measure():
-        began_s, began_real_s = loop.time(), real_s()
-        await run(seconds)
-        result = Result(loop.time() - began_s, real_s() - began_real_s, carried)
-    speaking.cancel()
-    visa.close()
-    instrument.close()
-    client.close()
-    await server.shutdown()
-    await line.close()
-    return result
+
+class House:
+    """lab1 under charge on its emulators, everything recorded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.carried: Counter[str] = Counter()
+        self._folder = folder
+        self._stack = contextlib.AsyncExitStack()
+        self._kept: list[object] = []
+
+    async def open(self) -> None:
+        journal, self._bench = await self._stack.enter_async_context(opened(self._folder))
+        role = self._bench.role
+        self._battery, self._inverter, self._analyzer = (
+            role("battery"),
+            role("inverter"),
+            role("power_analyzer"),
+        )
+        await energise(role("grid_source"), self._inverter, f0_hz=50.0)
+        power_w = self._bench.product.ratings.charge_power_w
+        await hold_power(self._inverter, -0.5 * power_w, tolerance_w=0.05 * power_w)
+        await self._analyzer.set_update_interval_s(POLL_S)
+        await self._analyzer.start_integration()
+        self._journal, self._lines = journal, self._bench.setup.traffic.lines
+        await self.run(SETTLE_S)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    async def run(self, seconds: int) -> None:
+        self._count(-1)
+        battery, inverter, analyzer = self._battery, self._inverter, self._analyzer
+        start_s = now_s()
+        for number in range(1, seconds + 1):
+            battery_dc = await analyzer.values("battery_dc")
+            pcs_ac = await analyzer.values("pcs_ac")
+            await inverter.ac_power_w()
+            await inverter.dc_power_w()
+            current_a = await battery.current_a()
+            # What a plan keeps of each poll.
+            self._kept.append((battery_dc.voltage_v, battery_dc.current_a, pcs_ac.power_w, current_a))
+            await battery.is_charge_allowed()
+            await asyncio.sleep(max(0.0, start_s + number * POLL_S - now_s()))
+        self._count(1)
+
+    def _count(self, sign: int) -> None:
+        self.carried["readings recorded"] += sign * self._journal.sequence
+        for name, line in self._lines.items():
+            self.carried[f"messages of {name}"] += sign * _messages(line)
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[tuple[Bench, Journal, Traffic]]:
+async def opened(folder: Path) -> AsyncIterator[tuple[Journal, Bench]]:
     """Open lab1 on its emulators, everything recorded."""
     journal = Journal(folder / "journal.jsonl")
     journal.open()
-    traffic = Traffic(folder / "traffic")
     setup = Setup(
         rig=load_rig("lab1"),
         product=load_product("lfp_rack"),
@@ -200,124 +242,92 @@ async def opened(folder: Path) -> AsyncIterator[tuple[Bench, Journal, Traffic]]:
         seed=1,
         observe=journal.reading,
         note=lambda name, at_s, asked: journal.event("command", {"command": name, "asked": asked}, at_s),
-        traffic=traffic,
+        traffic=Traffic(folder / "traffic"),
     )
     try:
         async with open_bench(setup, emulate=True) as bench:
-            yield bench, journal, traffic
+            yield journal, bench
     finally:
         journal.close()
 
 
-async def rackproof(seconds: int, measure: Callable[[], contextlib.AbstractContextManager[None]]) -> Result:
-    """Poll a running charge of lab1 for a while."""
-    carried: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        async with opened(Path(folder)) as (bench, journal, traffic):
-            battery, inverter, grid, analyzer = (
-                bench.role(role) for role in ("battery", "inverter", "grid_source", "power_analyzer")
-            )
-            await energise(grid, inverter, f0_hz=50.0)
-            power_w = bench.product.ratings.charge_power_w
-            await hold_power(inverter, -0.5 * power_w, tolerance_w=0.05 * power_w)
-            await analyzer.set_update_interval_s(POLL_S)
-            await analyzer.start_integration()
-
-            async def run(count: int) -> None:
-                start_s = now_s()
-                for number in range(1, count + 1):
-                    battery_dc = await analyzer.values("battery_dc")
-                    pcs_ac = await analyzer.values("pcs_ac")
-                    await inverter.ac_power_w()
-                    await inverter.dc_power_w()
-                    await battery.current_a()
-                    # What a plan keeps of a poll, with its uncertainty.
-                    samples.append((battery_dc.voltage_v, battery_dc.current_a, pcs_ac.power_w))
-                    await battery.is_charge_allowed()
-                    await asyncio.sleep(max(0.0, start_s + number * POLL_S - now_s()))
-
-            samples: list[object] = []
-            await run(SETTLE_S)
-            events = journal.sequence
-            messages = {name: _messages(line) for name, line in traffic.lines.items()}
-            with measure():
-                began_s, began_real_s = now_s(), real_s()
-                await run(seconds)
-                result = Result(now_s() - began_s, real_s() - began_real_s, carried)
-            carried["readings"] = journal.sequence - events
-            for name, line in traffic.lines.items():
-                carried[f"messages of {name}"] = _messages(line) - messages[name]
-    return result
-
-
-def _messages(line: Any) -> int:
+def _messages(line: LineTraffic) -> int:
     line.flush()
-    return int(line.count)
-
-
-@contextlib.contextmanager
-def untouched() -> Iterator[None]:
-    """Measure as it is."""
-    yield
+    return line.count
 
 
 def breakdown(profile: cProfile.Profile) -> Iterator[tuple[str, float]]:
     """Share of the time that each part of the house spends in itself, largest first."""
     parts: dict[str, float] = {}
     stats: Any = pstats.Stats(profile)
-    for (file, _, function), (_, _, own_s, _, _) in stats.stats.items():
-        parts[_part(file, function)] = parts.get(_part(file, function), 0.0) + own_s
+    for (file, _, _), (_, _, own_s, _, _) in stats.stats.items():
+        parts[_part(file)] = parts.get(_part(file), 0.0) + own_s
     total = sum(parts.values())
     for name, own_s in sorted(parts.items(), key=lambda item: -item[1]):
         yield name, own_s / total
 
 
-def _part(file: str, function: str) -> str:
+def _part(file: str) -> str:
     """Name the folder or library that a function belongs to."""
     path = Path(file)
     if file == "~":
-        return "built-in functions" + (" (waiting for sockets)" if "poll" in function else "")
+        return "built-in functions, sockets and files among them"
     for known in ("pymodbus", "pyvisa_py", "pyvisa", "can", "asyncio", "numpy"):
         if known in path.parts:
             return known
     if "drivers" in path.parts:
         return f"drivers/{path.parent.name}/{path.name}"
     if "harness" in path.parts:
-        return f"harness/{path.parent.name}" if path.parent.name != "harness" else f"harness/{path.name}"
+        return f"harness/{path.name}" if path.parent.name == "harness" else f"harness/{path.parent.name}"
     return "the rest"
 
 
 def main() -> None:
     """Print both speeds, their ratio, and where Rackproof's time goes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=1000)
-    parser.add_argument("--profile", metavar="FILE", help="also write the profile of Rackproof's side")
+    parser = argparse.ArgumentParser(description="Simulated seconds a second, beside the floor.")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--seconds", type=int, default=100, help="simulated seconds of each turn")
+    parser.add_argument("--profile", metavar="FILE", help="keep the profile of Rackproof's side")
     chosen = parser.parse_args()
-    sides = {"floor": floor, "Rackproof": rackproof}
-    results: dict[str, list[Result]] = {name: [] for name in sides}
-    for number in range(chosen.rounds):
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        sides: dict[str, Side] = {"floor": Floor(), "Rackproof": House(folder)}
+        runners = {name: stack.enter_context(asyncio.Runner(loop_factory=VirtualLoop)) for name in sides}
         for name, side in sides.items():
-            results[name].append(run_virtual(lambda side=side: side(chosen.seconds, untouched)))  # type: ignore[misc]
-        speeds = ", ".join(f"{name} {found[-1].speed:.0f}" for name, found in results.items())
-        print(f"round {number + 1}: simulated seconds a second: {speeds}")
-    medians = {name: statistics.median(each.speed for each in found) for name, found in results.items()}
-    for name, found in results.items():
-        carried = ", ".join(f"{count / chosen.seconds:.3g} {what}" for what, count in found[-1].carried.items())
-        print(f"{name}: median {medians[name]:.0f}, {1e6 / medians[name]:.0f} us a second of: {carried}")
-    print(f"ratio of the medians: {medians['floor'] / medians['Rackproof']:.2f} (goal 1.3)")
+            runners[name].run(side.open())
+            side.carried.clear()
+        took_s: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(chosen.rounds):
+            for name, side in sides.items():
+                began_s = real_s()
+                runners[name].run(side.run(chosen.seconds))
+                took_s[name].append(real_s() - began_s)
+        speeds = {name: [chosen.seconds / each for each in found] for name, found in took_s.items()}
+        medians = {name: statistics.median(found) for name, found in speeds.items()}
+        for name, side in sides.items():
+            polls = chosen.rounds * chosen.seconds
+            carried = ", ".join(
+                f"{count / polls:.4g} {what}" for what, count in side.carried.items() if count
+            )
+            print(
+                f"{name}: {medians[name]:.0f} simulated seconds a second (median of {chosen.rounds};"
+                f" {min(speeds[name]):.0f} to {max(speeds[name]):.0f}), each {1e6 / medians[name]:.0f} us"
+            )
+            print(f"    of {carried}")
+        paired = statistics.median(
+            house / floor for floor, house in zip(took_s["floor"], took_s["Rackproof"], strict=True)
+        )
+        print(
+            f"ratio of the medians: {medians['floor'] / medians['Rackproof']:.2f},"
+            f" median of the ratios: {paired:.2f} (goal {GOAL})"
+        )
 
-    profile = cProfile.Profile()
-
-    @contextlib.contextmanager
-    def profiled() -> Iterator[None]:
+        profile = cProfile.Profile()
         profile.enable()
-        try:
-            yield
-        finally:
-            profile.disable()
-
-    run_virtual(lambda: rackproof(chosen.seconds, profiled))
+        runners["Rackproof"].run(sides["Rackproof"].run(5 * chosen.seconds))
+        profile.disable()
+        for name, side in sides.items():
+            runners[name].run(side.close())
     print("where Rackproof's time goes (profiled, which inflates small functions):")
     for name, share in breakdown(profile):
         if share >= 0.01:

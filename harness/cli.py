@@ -1,4 +1,4 @@
-"""``rackproof``: a first reading in a minute, the rig's files checked, and emulators in a process of their own."""
+"""``rackproof``: a first reading in a minute, a rig's files checked, emulators in their own process."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from harness.rig.bench import Bench, Setup, open_bench
 from harness.rig.files import load_product, load_rig, load_site, write_rig
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
+from harness.rig.toml_file import near_miss
 
 if TYPE_CHECKING:
     from harness.rig.product_file import ProductFile
@@ -139,7 +140,8 @@ def _read(options: Any) -> int:
         known = _readings(driver)
         if quantity not in known:
             raise ConfigurationError(
-                f"{device} ({rig.devices[device].driver}) has no reading {quantity!r}; it has: {', '.join(sorted(known))}"
+                f"{device} ({rig.devices[device].driver}) has no reading {quantity!r}; "
+                f"it has: {', '.join(sorted(known))}{near_miss(quantity, known)}"
             )
         method = getattr(driver, quantity)
         wanted = [
@@ -173,7 +175,8 @@ def _check(options: Any) -> int:
     rig, product = _files(options)
     load_site(rig.site)
     print(
-        f"rig {rig.name}: {len(rig.devices)} devices on {len(rig.wires)} wires, product {product.name}: files are sound"
+        f"rig {rig.name}: {len(rig.devices)} devices on {len(rig.wires)} wires, "
+        f"product {product.name}: files are sound"
     )
     for reason in refusals(rig, product):
         print(f"not to be energised: {reason}")
@@ -183,7 +186,8 @@ def _check(options: Any) -> int:
             who = await driver.identity()
             tried = bench.setup.find_driver(rig.devices[name].driver).TRIED
             print(
-                f"  {name:<12} {who.maker} {who.model}, serial {who.serial}, firmware {who.firmware} (driver: {tried})"
+                f"  {name:<12} {who.maker} {who.model}, serial {who.serial or '-'}, "
+                f"firmware {who.firmware or '-'} (driver: {tried})"
             )
         return EXIT_OK
 

@@ -24,14 +24,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from harness.errors import BenchError, ClockAlarm, Deadlock, Livelock, Overrun, Stall
 
 T = TypeVar("T")
 Address = tuple[Any, ...]
-Filter = Callable[[bool, bytes], Iterable[tuple[float, bytes]]]
-"""Turns what one end says (True: the near end) into what travels: (delay in s, bytes), or nothing."""
 
 STALL_AFTER_REAL_S = 10.0
 """Real time without one byte moving after which bytes in flight count as lost; loopback under six
@@ -56,14 +54,25 @@ def real_s() -> float:
     return time.monotonic()
 
 
+class LineFaults(Protocol):
+    """What a line does to what it carries."""
+
+    is_refusing: bool
+    """Whether new connections are turned away."""
+
+    def __call__(self, is_near: bool, data: bytes) -> Iterable[tuple[float, bytes]]:
+        """Turn what one end says into what travels: (delay in s, bytes), or nothing."""
+
+
 @dataclass(slots=True)
 class Line:
     """A listening address that the ledger knows by the name of its wire."""
 
     name: str
     server: asyncio.Server | None = None
-    filter: Filter | None = None
-    ends: set[End] = field(default_factory=set)
+    faults: LineFaults | None = None
+    ends: dict[End, None] = field(default_factory=dict)
+    """In the order in which they joined: a set's would differ from run to run."""
 
     def cut(self) -> None:
         """Break every connection of the line at once."""
@@ -97,7 +106,7 @@ class End:
     def arrive(self, count: int) -> None:
         """Count bytes that this end has received."""
         peer = self.peer
-        if peer is None:
+        if peer is None or self.has_left:
             return
         if count > peer.in_flight:
             raise BenchError(
@@ -114,13 +123,19 @@ class End:
         """Close this end; until the other end notices, one byte counts as in flight."""
         self.depart(1, close)
 
+    def abort(self, abort: Callable[[], object]) -> None:
+        """Break this end: what was under way to it is lost; the other end notices as with ``close``."""
+        self.arrive_all()
+        self.depart(1, abort)
+        self.leave()
+
     def leave(self) -> None:
         """Forget this end, and write off what was under way to it."""
         if self.has_left:
             return
         self.has_left = True
         if self.line is not None:
-            self.line.ends.discard(self)
+            self.line.ends.pop(self, None)
         self.arrive_all()
         self.ledger.forget(self)
 
@@ -146,7 +161,7 @@ class Ledger:
         if peer is not None and not peer.has_left:
             end.peer, peer.peer = peer, end
         if line is not None:
-            line.ends.add(end)
+            line.ends[end] = None
         if not near and (accepted := self._accepts.pop(there, None)) is not None and not accepted.done():
             accepted.set_result(None)
         return end
@@ -223,10 +238,10 @@ class Mouth(asyncio.Transport):
         if self._closing or not data:
             return
         end = self._end
-        if end.line is None or end.line.filter is None:
+        if end.line is None or end.line.faults is None:
             end.depart(len(data), lambda: self._transport.write(data))
             return
-        for delay_s, piece in end.line.filter(end.is_near, bytes(data)):
+        for delay_s, piece in end.line.faults(end.is_near, bytes(data)):
             if delay_s > 0:
                 self._loop.call_later(delay_s, self._send, piece)
             else:
@@ -247,10 +262,9 @@ class Mouth(asyncio.Transport):
             self._end.close(self._transport.close)
 
     def abort(self) -> None:
-        """Break the connection; what was under way is lost."""
+        """Break the connection; what was under way to this end is lost."""
         self._closing = True
-        self._end.ledger.land(self._end, self._end.in_flight)
-        self._end.close(self._transport.abort)
+        self._end.abort(self._transport.abort)
 
     def is_closing(self) -> bool:
         """Whether close was called, or the far end went."""
@@ -297,7 +311,8 @@ class Ear(asyncio.Protocol):
         """Enter the connection in the ledger."""
         here, there = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         self.end = self._loop.ledger.join(here, there)
-        self.mouth = Mouth(transport, self.end, self._loop)  # type: ignore[arg-type]  # sockets give Transport
+        assert isinstance(transport, asyncio.Transport)
+        self.mouth = Mouth(transport, self.end, self._loop)
         self.protocol.connection_made(self.mouth)
 
     def data_received(self, data: bytes) -> None:
@@ -353,8 +368,8 @@ class _VirtualSelector(selectors.EpollSelector):
                 loop.turns = 0
                 loop.raise_alarm(
                     Livelock(
-                        f"rig time stands at {loop.time():.6f} s after {loop.livelock_after_turns} turns of the "
-                        f"loop: a task polls without waiting; running: {_tasks(loop)}"
+                        f"rig time stands at {loop.time():.6f} s after {loop.livelock_after_turns} turns "
+                        f"of the loop: a task polls without waiting; running: {_tasks(loop)}"
                     )
                 )
             return []
@@ -495,7 +510,9 @@ class VirtualLoop(_RigLoop):
             return self.call_soon(callback, *args, **kwargs)
         return super().call_soon_threadsafe(callback, *args, **kwargs)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override]  # as broad as the caller needs
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
         """Run in a thread; rig time stands until it is back."""
         future = super().run_in_executor(executor, func, *args)
         errand = self.ledger.errand(f"thread {getattr(func, '__name__', func)!s}")
@@ -503,7 +520,7 @@ class VirtualLoop(_RigLoop):
         future.add_done_callback(lambda _: errand.__exit__(None, None, None))
         return future
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - as 3.12 has it
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
         """Wait for the threads' end, which no timer announces."""
         with self.ledger.errand("threads ending"):
             await super().shutdown_default_executor()
@@ -512,11 +529,11 @@ class VirtualLoop(_RigLoop):
         """Wait until nothing is in flight any more: closes have been noticed at both ends."""
         await asyncio.sleep(1e-6)
 
-    def name_line(self, server: asyncio.Server, name: str, filter_: Filter | None = None) -> Line:
+    def name_line(self, server: asyncio.Server, name: str, faults: LineFaults | None = None) -> Line:
         """Tell the ledger which wire listens here; its alarms name it and its faults act on it."""
         address = server.sockets[0].getsockname()
         line = self.ledger.lines.setdefault(address, Line(name))
-        line.name, line.server, line.filter = name, server, filter_
+        line.name, line.server, line.faults = name, server, faults
         return line
 
     async def create_server(
@@ -540,6 +557,8 @@ class VirtualLoop(_RigLoop):
             raise ConnectionRefusedError(
                 errno.ECONNREFUSED, f"nobody listens at {host}:{port} inside this emulated rig"
             )
+        if line.faults is not None and line.faults.is_refusing:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{host}:{port} refuses connections")
         return line
 
     async def create_connection(

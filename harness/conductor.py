@@ -7,7 +7,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import pytest
 
@@ -19,6 +19,9 @@ from harness.plugin import EXIT_NOT_TESTABLE
 from harness.report.terminal import LiveView, write_summary
 from harness.rig.bench import Bench
 from harness.session import Choice, PlanRun, RigSession
+
+_Outcome = Literal["passed", "failed", "skipped"]
+_OUTCOMES: Mapping[Verdict, _Outcome] = {Verdict.PASS: "passed", Verdict.NOT_TESTABLE: "skipped"}
 
 PLAN_RUN = pytest.StashKey[PlanRun]()
 
@@ -60,8 +63,8 @@ class Conductor:
         """
         if option.emulate not in (None, "all"):
             raise ConfigurationError(
-                f"--emulate={option.emulate}: emulating some devices of a rig needs the plant to follow a measured "
-                "current, which is not there yet; use --emulate for all devices"
+                f"--emulate={option.emulate}: emulating some devices of a rig needs a plant that follows a "
+                "measured current, which is not there yet; use --emulate for all devices"
             )
         session = RigSession(
             Choice(
@@ -91,7 +94,7 @@ class Conductor:
         return cls(session, option, stream)
 
     @property
-    def scope(self) -> str:
+    def scope(self) -> Literal["function", "session"]:
         """Scope of loop and bench: fresh for each plan in virtual time, one for the session on hardware."""
         return "function" if self.rig_session.is_virtual else "session"
 
@@ -118,8 +121,10 @@ class Conductor:
         kind = "emulated" if session.is_emulated else "HARDWARE"
         f0s = "/".join(f"{f0:g}" for f0 in session.frequencies_hz())
         return [
-            f"rig: {session.rig.name} ({kind}, {clock}, {f0s} Hz), product: {session.product.name}, "
-            f"site: {session.site.name}, form: {session.form}, seed: {session.seed}"
+            (
+                f"rig: {session.rig.name} ({kind}, {clock}, {f0s} Hz), product: {session.product.name}, "
+                f"site: {session.site.name}, form: {session.form}, seed: {session.seed}"
+            )
         ]
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -143,7 +148,8 @@ class Conductor:
             and "f0_hz" in inspect.signature(metafunc.function).parameters
         ):
             values = self.rig_session.frequencies_hz()
-            metafunc.parametrize("f0_hz", values, ids=[f"{value:g}Hz" for value in values], scope=self.scope)  # type: ignore[arg-type]
+            names = [f"{value:g}Hz" for value in values]
+            metafunc.parametrize("f0_hz", values, ids=names, scope=self.scope)
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out the plans that this rig is not for, by name."""
@@ -200,7 +206,7 @@ class Conductor:
         verdict = run.conclude(error)
         report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
         report.user_properties.append(("verdict", verdict.words))
-        report.outcome = {Verdict.PASS: "passed", Verdict.NOT_TESTABLE: "skipped"}.get(verdict, "failed")  # type: ignore[assignment]
+        report.outcome = _OUTCOMES.get(verdict, "failed")
         if verdict is Verdict.NOT_TESTABLE:
             report.longrepr = (str(item.path), 0, f"NOT TESTABLE: {run.message}")
         elif verdict is not Verdict.PASS and (error is None or isinstance(error, RackproofError)):

@@ -94,7 +94,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
-    """Mark plans for pytest-asyncio, with the loop that their bench lives on; without a rig, skip none silently."""
+    """Mark plans for pytest-asyncio, with the loop that their bench lives on."""
     from harness.plans import spec_of  # noqa: PLC0415
 
     if name.startswith("test") and spec_of(obj) is not None:

@@ -55,8 +55,9 @@ class Measured:
 
     def __post_init__(self) -> None:
         if not self.u >= 0.0 or math.isinf(self.u):
-            msg = f"uncertainty of {self.sources or 'a value'} is {self.u!r}: a finite number of zero or more is allowed"
-            raise ValueError(msg)
+            raise ValueError(
+                f"uncertainty of {self.sources or 'a value'} is {self.u!r}; allowed: finite, zero or more"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ class Inverter(Device, Protocol):
         """Every writable point by name, as it stands; the snapshot taken before a plan."""
 
     async def restore(self, settings: Mapping[str, float]) -> None:
-        """Write back the settings that differ, power commands excepted, and read back that they were taken."""
+        """Write back the settings that differ, power commands excepted, and read back that they hold."""
 
 
 @dataclass(frozen=True, slots=True)

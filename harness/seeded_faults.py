@@ -52,7 +52,7 @@ class SeededFault:
             raise ConfigurationError(f"--seed-fault {text!r}: {kind} is a fault of an inverter")
         return cls(kind, device)
 
-    def sow(self, side: FarSide, rig: RigFile) -> None:
+    def sow(self, side: FarSide) -> None:
         """Put the fault into the emulated world."""
         emulator = side.emulators[self.device]
         match self.kind:

@@ -96,7 +96,7 @@ class RigSession:
             mistakes.append("--seed-fault: faults are seeded into emulators alone; add --emulate")
         if choice.emulate and rig.emulated:
             mistakes.append(
-                f"--emulate: rig {rig.name} is served by emulators in another process already; leave --emulate out"
+                f"--emulate: rig {rig.name} is served by emulators in another process already; leave it out"
             )
         if mistakes or product is None or site is None:
             raise ConfigurationError(*mistakes)
@@ -154,7 +154,7 @@ class RigSession:
             serial = self.choice.serial or ("EMULATED" if self.is_emulated else "UNNAMED")
             unit = Unit(
                 serial=serial,
-                sub_units={name: each.serial for name, each in self.product.sub_units.items()},
+                sub_units={name: each.serial for name, each in self.product.sub_units.items() if each.serial},
             )
             subject = Subject(
                 rig=self.rig.name,
@@ -200,7 +200,7 @@ class RigSession:
 
     def _sow(self, side: FarSide) -> None:
         for fault in self.seeded_faults:
-            fault.sow(side, self.rig)
+            fault.sow(side)
 
     @contextlib.asynccontextmanager
     async def open_bench(self, f0_hz: float, traffic_folder: Path | None) -> AsyncIterator[Bench]:
@@ -217,7 +217,7 @@ class RigSession:
                     await switch_off(bench)
 
 
-class _Caught(Exception):  # noqa: N818 - the seeded fault was caught: the plan has shown what it had to
+class _Caught(Exception):
     """Ends a plan under a seeded fault at its first judgement that is no PASS."""
 
 
@@ -311,6 +311,7 @@ class PlanRun:
                     test(**fixtures), limit_s=self.spec.limit_s[self.session.form], name=self.name
                 )
                 return
+            await self._note_identities(bench)
             settings = await snapshot(bench)
             try:
                 bench.has_energised = bench.has_energised or self.spec.hazard != "reads"
@@ -327,6 +328,26 @@ class PlanRun:
                     loop.ticker.call = None
 
         return conduct
+
+    async def _note_identities(self, bench: Bench) -> None:
+        """Record who stands on the rig, how far each driver was tried, and until when it is calibrated."""
+        for name, driver in bench.devices.items():
+            device = bench.rig.devices[name]
+            who = await driver.identity()
+            self.recorder.note(
+                "identity",
+                {
+                    "device": name,
+                    "role": device.role,
+                    "driver": device.driver,
+                    "tried": bench.setup.find_driver(device.driver).TRIED,
+                    "maker": who.maker,
+                    "model": who.model,
+                    "serial": who.serial or device.serial or "",
+                    "firmware": who.firmware,
+                    "calibration due": "" if device.calibration_due is None else str(device.calibration_due),
+                },
+            )
 
     def _close_books(self, bench: Bench) -> None:
         """Note what the lines carried and, emulated, where the energy went."""

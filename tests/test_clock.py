@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import pytest
@@ -168,26 +169,62 @@ def test_each_alarm_reaches_the_plan_and_names_it(work, alarm, words) -> None:
     assert run_virtual(main) >= 1.0
 
 
-def test_bytes_that_nobody_takes_are_a_stall_that_names_the_line() -> None:
+@pytest.mark.parametrize("deaf", ["to", "from"])
+def test_bytes_that_nobody_takes_are_a_stall_that_names_the_line_and_a_cut_ends_it(deaf) -> None:
     async def main() -> None:
         loop = rig_loop()
         assert isinstance(loop, VirtualLoop)
         loop.stall_after_real_s = 0.1
-
-        def never_reads(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.transport.pause_reading()
-
-        server = await asyncio.start_server(never_reads, "127.0.0.1", 0)
+        far: asyncio.Future[asyncio.StreamWriter] = loop.create_future()
+        server = await asyncio.start_server(lambda _, writer: far.set_result(writer), "127.0.0.1", 0)
         line = loop.name_line(server, "pcs_lan")
-        _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
-        writer.write(b"hello")
-        with pytest.raises(Stall, match=r"pcs_lan \(to the device\): 5 bytes"):
+        _, near = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        listener, speaker = (await far, near) if deaf == "to" else (near, await far)
+        listener.transport.pause_reading()
+        speaker.write(b"hello")
+        with pytest.raises(Stall, match=rf"pcs_lan \({deaf} the device\): 5 bytes"):
             await loop.guarded(asyncio.sleep(5.0), limit_s=10.0, name="the plan")
         line.cut()
         server.close()
         await settle()
+        assert not loop.ledger.ends
+        assert loop.ledger.pending == 0
 
     run_virtual(main)
+
+
+def test_a_cut_while_bytes_fly_loses_them_and_no_more() -> None:
+    async def main() -> tuple[list[bytes], float]:
+        heard: list[bytes] = []
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(100):
+                    heard.append(data)
+            writer.close()
+
+        server = await asyncio.start_server(take, "127.0.0.1", 0)
+        line = rig_loop().name_line(server, "pcs_lan")
+        port = server.sockets[0].getsockname()[1]
+        _, before = await asyncio.open_connection("127.0.0.1", port)
+        before.write(b"one")
+        await asyncio.sleep(1.0)
+        for lost in (b"two", b"three"):  # one in the air, one in line behind it
+            before.write(lost)
+        line.cut()
+        await asyncio.sleep(1.0)
+        _, after = await asyncio.open_connection("127.0.0.1", port)
+        after.write(b"four")
+        await asyncio.sleep(1.0)
+        after.close()
+        server.close()
+        await settle()
+        assert not rig_loop().ledger.ends
+        return heard, now_s()
+
+    heard, at_s = run_virtual(main)
+    assert heard == [b"one", b"four"]
+    assert at_s == pytest.approx(3.0, abs=1e-5)
 
 
 def test_an_overrun_on_the_wall_clock_is_the_same_error() -> None:

@@ -12,9 +12,7 @@ from harness.errors import CodecError, DeviceRefused, PreconditionFailed
 from harness.readings import Reading, Voice
 from harness.roles import GridStep, Identity
 from harness.wires import VisaLine
-
-MOST_ERRORS = 32
-"""Errors read before a queue that never empties counts as rubbish (unverified: own bound)."""
+from harness.wires.scpi_talk import ScpiTalk
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,7 @@ class Driver:
     def __init__(self, name: str, wire: VisaLine, options: Options, voice: Voice) -> None:
         self.name = name
         self._wire = wire
+        self._talk = ScpiTalk(name, wire, points.ERROR)
         self._options = options
         self._voice = voice
 
@@ -48,8 +47,8 @@ class Driver:
             PreconditionFailed: the machine stands in another range. It is not switched here, since
                 that opens the relay (Sequoia p. 109).
         """
-        await self._command(points.CLEAR)
-        stands_v = await self._number(points.VOLTAGE_RANGE)
+        await self._talk.command(points.CLEAR)
+        stands_v = await self._talk.number(points.VOLTAGE_RANGE)
         if stands_v != self._options.voltage_range_v:
             raise PreconditionFailed(
                 f"{self.name}: its output range is {stands_v:g} V and the rig file says"
@@ -77,39 +76,39 @@ class Driver:
         """Set the immediate level of all phases."""
         self._check_voltage("set_voltage_v", voltage_v)
         self._voice.command("set_voltage_v", voltage_v)
-        await self._command(points.VOLTAGE.format(volts=voltage_v))
+        await self._talk.command(points.VOLTAGE.format(volts=voltage_v))
 
     async def set_frequency_hz(self, frequency_hz: float) -> None:
         """Set the immediate frequency."""
         self._check_frequency("set_frequency_hz", frequency_hz)
         self._voice.command("set_frequency_hz", frequency_hz)
-        await self._command(points.FREQUENCY_SET.format(hertz=frequency_hz))
+        await self._talk.command(points.FREQUENCY_SET.format(hertz=frequency_hz))
 
     async def voltage_v(self, phase: int) -> Reading[float]:
         """RMS voltage of one phase, as the machine measures it at its terminals or sense leads."""
         if phase not in points.PHASES:
             raise DeviceRefused(f"{self.name}: voltage_v(phase={phase}): 1 to 3 is allowed")
-        value = await self._number(points.MEASURED_VOLTAGE.format(phase=phase))
+        value = await self._talk.number(points.MEASURED_VOLTAGE.format(phase=phase))
         return self._voice.reading(f"u{phase}_v", value)
 
     async def frequency_hz(self) -> Reading[float]:
         """Frequency that the machine measures."""
-        return self._voice.reading("frequency_hz", await self._number(points.MEASURED_FREQUENCY))
+        return self._voice.reading("frequency_hz", await self._talk.number(points.MEASURED_FREQUENCY))
 
     async def turn_on(self) -> None:
         """Set the current limit and the phase angles, then close the relay."""
         self._voice.command("turn_on")
         angles = enumerate(self._options.phase_angles_deg, start=1)
-        await self._command(
+        await self._talk.command(
             points.CURRENT_LIMIT.format(amps=self._options.current_limit_a),
             *(points.PHASE_ANGLE.format(phase=phase, degrees=angle) for phase, angle in angles),
         )
-        await self._command(points.RELAY_ON)
+        await self._talk.command(points.RELAY_ON)
 
     async def turn_off(self) -> None:
         """Abort what plays and open the relay; the machine first brings the voltage to zero."""
         self._voice.command("turn_off")
-        await self._command(points.RELAY_OFF)
+        await self._talk.command(points.RELAY_OFF)
 
     async def is_on(self) -> Reading[bool]:
         """Whether the relay is closed."""
@@ -126,28 +125,29 @@ class Driver:
         self._check_profile(steps)
         if steps[0].is_ramp:
             before_v = [
-                await self._number(points.VOLTAGE_SETPOINT.format(phase=phase)) for phase in points.PHASES
+                await self._talk.number(points.VOLTAGE_SETPOINT.format(phase=phase))
+                for phase in points.PHASES
             ]
-            before_hz = await self._number(points.FREQUENCY_SETPOINT)
+            before_hz = await self._talk.number(points.FREQUENCY_SETPOINT)
         else:  # a jump does not care where it starts
             before_v = [self._options.nominal_voltage_v] * 3
             before_hz = steps[0].frequency_hz
         list_points = self._list_points(steps, _three(before_v), before_hz)
         self._voice.command("load_profile", tuple(steps))
-        await self._command(points.ABORT, *points.LIST_SOURCE)
-        await self._command(
+        await self._talk.command(points.ABORT, *points.LIST_SOURCE)
+        await self._talk.command(
             points.LIST_MODES,
             *(points.LIST_MODES_OF_PHASE.format(phase=phase) for phase in points.PHASES),
             *((points.LIST_PHASE_MODE,) if self._options.phase_list else ()),
         )
         for messages in list_messages(list_points, with_phase=self._options.phase_list):
-            await self._command(*messages)
-        await self._command(*points.LIST_START)
+            await self._talk.command(*messages)
+        await self._talk.command(*points.LIST_START)
 
     async def start_profile(self) -> None:
         """Trigger the lists. The machine finds only now whether all of them have the same length."""
         self._voice.command("start_profile")
-        await self._command(points.START)
+        await self._talk.command(points.START)
 
     async def is_profile_running(self) -> Reading[bool]:
         """Whether the trigger system is anything but idle (firmware 0.31 and older says ARM for ever)."""
@@ -163,7 +163,7 @@ class Driver:
         """Abort, and leave list mode: in fixed mode the output is at the immediate level (RS p. 149)."""
         self._voice.command("stop_profile")
         phase_mode = (points.FIXED_PHASE_MODE,) if self._options.phase_list else ()
-        await self._command(points.ABORT, points.FIXED_MODES, *phase_mode)
+        await self._talk.command(points.ABORT, points.FIXED_MODES, *phase_mode)
 
     def _check_voltage(self, command: str, voltage_v: float) -> None:
         allowed = points.Range(0.0, self._options.max_voltage_v, "V")
@@ -253,42 +253,6 @@ class Driver:
                 f"{self.name}: load_profile: step {number}: {frequency_slew:g} Hz/s;"
                 f" {points.FREQUENCY_SLEW} is allowed"
             )
-
-    async def _command(self, *messages: str) -> None:
-        """Send a group of commands, then empty the error queue.
-
-        Raises:
-            DeviceRefused: the queue was not empty; the message has its codes and texts.
-        """
-        for message in messages:
-            await self._wire.write(message)
-        errors: list[str] = []
-        while True:
-            answer = await self._wire.query(points.ERROR)
-            code, _, text = answer.partition(",")
-            try:
-                is_error = int(code) != 0
-            except ValueError as error:
-                raise CodecError(
-                    f"{self.name}: {points.ERROR} was answered {answer!r}: <code>,<text> is expected"
-                ) from error
-            if not is_error:
-                break
-            errors.append(f"{int(code)} {text.strip().strip(chr(34))}")
-            if len(errors) == MOST_ERRORS:
-                raise CodecError(f"{self.name}: {points.ERROR} finds no end: {'; '.join(errors)}")
-        if errors:
-            raise DeviceRefused(f"{self.name}: {' '.join(messages)!r} refused: {'; '.join(errors)}")
-
-    async def _number(self, query: str) -> float:
-        answer = await self._wire.query(query)
-        try:
-            value = float(answer)
-        except ValueError as error:
-            raise CodecError(f"{self.name}: {query} was answered {answer!r}: a number is expected") from error
-        if not math.isfinite(value):
-            raise CodecError(f"{self.name}: {query} was answered {answer!r}: a finite number is expected")
-        return value
 
 
 def _on_grid(time_s: float) -> float:

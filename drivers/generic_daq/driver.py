@@ -17,12 +17,12 @@ from harness.errors import CodecError, DeviceFault, DeviceRefused
 from harness.readings import Reading, Voice, Waveform
 from harness.roles import Identity
 from harness.wires import VisaLine
+from harness.wires.scpi_talk import ScpiTalk
 
 SYNC_EXCHANGES = 5
 """Of these the fastest counts: it says most about when the clock was read."""
 PREFILL_POLL_S = 0.01
 PREFILL_GRACE_S = 1.0
-MOST_ERRORS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Driver:
     def __init__(self, name: str, wire: VisaLine, options: Options, voice: Voice) -> None:
         self.name = name
         self._wire = wire
+        self._talk = ScpiTalk(name, wire, points.ERROR)
         self._options = options
         self._voice = voice
         self._by_quantity = {channel.quantity: channel for channel in options.channels}
@@ -57,8 +58,8 @@ class Driver:
 
     async def open(self) -> None:
         """Clear the error queue, learn the memory's size and compare the clocks."""
-        await self._command(points.CLEAR)
-        self._memory_samples = min(self._options.memory_samples, int(await self._number(points.MEMORY)))
+        await self._talk.command(points.CLEAR)
+        self._memory_samples = min(self._options.memory_samples, int(await self._talk.number(points.MEMORY)))
         self._sync = await self._compare_clocks()
 
     async def close(self) -> None:
@@ -106,7 +107,7 @@ class Driver:
             },
         )
         self._capture = None
-        await self._command(
+        await self._talk.command(
             points.ABORT,
             *(
                 points.RANGE.format(channel=channel.number, full_scale=channel.full_scale)
@@ -118,13 +119,13 @@ class Driver:
             points.AFTER.format(samples=capture.count - before),
             points.TRIGGER.format(source=points.TRIGGER_SOURCES[trigger]),
         )
-        stands_hz = await self._number(points.SAMPLE_RATE_SETPOINT)
+        stands_hz = await self._talk.number(points.SAMPLE_RATE_SETPOINT)
         if not math.isclose(stands_hz, sample_rate_hz, rel_tol=1e-9):
             raise DeviceRefused(
                 f"{self.name}: arm: asked for {sample_rate_hz:g} samples/s and it chose {stands_hz:g}"
             )
         self._sync = await self._compare_clocks()
-        await self._command(points.ARM)
+        await self._talk.command(points.ARM)
         self._capture = capture
         await asyncio.sleep(before_s)
         give_up_s = now_s() + PREFILL_GRACE_S
@@ -155,10 +156,14 @@ class Driver:
                 + ("" if capture else ", after arm()")
             )
         await self._check_ranges(capture)
-        count = int(await self._number(points.COUNT))
+        count = int(await self._talk.number(points.COUNT))
         if count != capture.count:
             raise CodecError(f"{self.name}: it holds {count} samples and {capture.count} were asked for")
-        start_s = await self._number(points.TRIGGERED_AT) + await self._number(points.START) + sync.offset_s
+        start_s = (
+            await self._talk.number(points.TRIGGERED_AT)
+            + await self._talk.number(points.START)
+            + sync.offset_s
+        )
         skew_s = math.hypot(self._options.trigger_skew_s, sync.u_s)
         return {
             channel.quantity: Waveform(
@@ -213,7 +218,7 @@ class Driver:
         best = Sync(0.0, math.inf)
         for _ in range(SYNC_EXCHANGES):
             sent_s = now_s()
-            instrument_s = await self._number(points.TIME)
+            instrument_s = await self._talk.number(points.TIME)
             half_s = (now_s() - sent_s) / 2.0
             u_s = half_s / math.sqrt(3.0)  # the clock was read anywhere within the exchange: rectangular
             if u_s < best.u_s:
@@ -261,42 +266,6 @@ class Driver:
                 f" {', '.join(sorted(points.STATES))} are expected"
             )
         return answer
-
-    async def _command(self, *messages: str) -> None:
-        """Send a group of commands, then empty the error queue.
-
-        Raises:
-            DeviceRefused: the queue was not empty; the message has its codes and texts.
-        """
-        for message in messages:
-            await self._wire.write(message)
-        errors: list[str] = []
-        while True:
-            answer = await self._wire.query(points.ERROR)
-            code, _, text = answer.partition(",")
-            try:
-                is_error = int(code) != 0
-            except ValueError as error:
-                raise CodecError(
-                    f"{self.name}: {points.ERROR} was answered {answer!r}: <code>,<text> is expected"
-                ) from error
-            if not is_error:
-                break
-            errors.append(f"{int(code)} {text.strip().strip(chr(34))}")
-            if len(errors) == MOST_ERRORS:
-                raise CodecError(f"{self.name}: {points.ERROR} finds no end: {'; '.join(errors)}")
-        if errors:
-            raise DeviceRefused(f"{self.name}: {' '.join(messages)!r} refused: {'; '.join(errors)}")
-
-    async def _number(self, query: str) -> float:
-        answer = await self._wire.query(query)
-        try:
-            value = float(answer)
-        except ValueError as error:
-            raise CodecError(f"{self.name}: {query} was answered {answer!r}: a number is expected") from error
-        if not math.isfinite(value):
-            raise CodecError(f"{self.name}: {query} was answered {answer!r}: a finite number is expected")
-        return value
 
 
 def _offset_u(full_scale: float) -> float:

@@ -34,8 +34,6 @@ class Bms:
         alarms: protections that have acted; they latch.
         warnings: levels that are passed now.
         contactor_closed: whether the main contactors are closed.
-        minimum_cell_v: lowest cell.
-        maximum_cell_v: highest cell.
         touched: whether a command awaits ``settle``.
     """
 
@@ -52,16 +50,37 @@ class Bms:
         self._precharge_start_s: float | None = 0.0 if spec.closes_on_start else None
         self._charge_stopped_soc: float | None = None
         self._discharge_stopped_soc: float | None = None
-        self.minimum_cell_v = self.maximum_cell_v = 0.0
-        self._look()
-        self._drift_v_per_s = (0.0, 0.0)
         self.touched = False
         self._was_quiet = False
+        # Between these no level is reached, and a look at all cells is left out.
+        self._quiet_v = (
+            max(spec.discharge_stop_cell_v, spec.cell_under_voltage_warning_v, spec.cell_under_voltage_alarm_v),
+            min(spec.charge_stop_cell_v, spec.cell_over_voltage_warning_v, spec.cell_over_voltage_alarm_v),
+        )
+        self._quiet_degc = (
+            max(spec.under_temperature_warning_degc, spec.under_temperature_alarm_degc),
+            min(spec.over_temperature_warning_degc, spec.over_temperature_alarm_degc),
+        )
+        self._over_current = min(spec.over_current_warning_factor, spec.over_current_alarm_factor)
+        self._gain = 1.0 + spec.current_gain_error
+        self._low_v = self._high_v = 0.0
+        self._look()
+        self._drift_v_per_s = (0.0, 0.0)
 
     @property
     def soh(self) -> float:
         """State of health: the string's, known exactly."""
         return self.string.soh
+
+    @property
+    def minimum_cell_v(self) -> float:
+        """Lowest cell."""
+        return min(self.string.cell_voltages_v.tolist())
+
+    @property
+    def maximum_cell_v(self) -> float:
+        """Highest cell."""
+        return max(self.string.cell_voltages_v.tolist())
 
     @property
     def voltage_v(self) -> float:
@@ -146,12 +165,12 @@ class Bms:
         hint_s = math.inf
         if up > 0.0:
             for level_v in (spec.charge_stop_cell_v, spec.cell_over_voltage_alarm_v):
-                if level_v > self.maximum_cell_v:
-                    hint_s = min(hint_s, 0.5 * (level_v - self.maximum_cell_v) / up)
+                if level_v > self._high_v:
+                    hint_s = min(hint_s, 0.5 * (level_v - self._high_v) / up)
         if down < 0.0:
             for level_v in (spec.discharge_stop_cell_v, spec.cell_under_voltage_alarm_v):
-                if level_v < self.minimum_cell_v:
-                    hint_s = min(hint_s, 0.5 * (level_v - self.minimum_cell_v) / down)
+                if level_v < self._low_v:
+                    hint_s = min(hint_s, 0.5 * (level_v - self._low_v) / down)
         return max(hint_s, 0.02)
 
     def close_contactors(self) -> None:
@@ -183,15 +202,15 @@ class Bms:
         """Count the charge of the step that the string has just made."""
         duration_s = to_s - self._now_s
         self._now_s = to_s
-        before = (self.minimum_cell_v, self.maximum_cell_v)
         if self.contactor_closed:
             current_a = self._sensed_a(self.string.current_a)
             if current_a < 0.0:
                 current_a *= self.spec.assumed_coulombic_efficiency
             soc = self.soc - current_a * duration_s / (3600.0 * self.string.capacity_ah)
-            self.soc = min(max(soc, 0.0), 1.0)
-        low_v, high_v = self._look()
-        self._drift_v_per_s = ((low_v - before[0]) / duration_s, (high_v - before[1]) / duration_s)
+            self.soc = 0.0 if soc < 0.0 else min(soc, 1.0)
+        low_v, high_v = self._low_v, self._high_v
+        self._look()
+        self._drift_v_per_s = ((self._low_v - low_v) / duration_s, (self._high_v - high_v) / duration_s)
 
     def settle(self) -> None:
         """Judge the present instant: levels, delays, ends of charge, contactors."""
@@ -204,33 +223,43 @@ class Bms:
         if self.contactor_closed:
             self._judge_ends()
 
-    def _look(self) -> tuple[float, float]:
-        """Note the lowest and the highest cell."""
+    def _look(self) -> None:
+        """Note the lowest and the highest cell; bounds of them where no level is near."""
+        low_v, high_v = self.string.voltage_bounds_v()
+        quiet_low_v, quiet_high_v = self._quiet_v
+        if quiet_low_v < low_v and high_v < quiet_high_v:
+            self._low_v, self._high_v = low_v, high_v
+            return
         # Sixteen numbers: Python's min and max are faster than numpy's.
         cells_v = self.string.cell_voltages_v.tolist()
-        self.minimum_cell_v, self.maximum_cell_v = min(cells_v), max(cells_v)
-        return self.minimum_cell_v, self.maximum_cell_v
+        self._low_v, self._high_v = min(cells_v), max(cells_v)
+
+    def _is_quiet(self, discharge_a: float) -> bool:
+        """Whether no level is reached, as bounds of the cells' voltages and temperatures tell."""
+        (low_v, high_v), (cold_degc, hot_degc) = self._quiet_v, self._quiet_degc
+        coldest_degc, hottest_degc = self.string.temperature_bounds_degc()
+        spec, over = self.spec, self._over_current
+        return (
+            low_v < self._low_v
+            and self._high_v < high_v
+            and cold_degc <= coldest_degc
+            and hottest_degc <= hot_degc
+            and -over * spec.charge_current_limit_a <= discharge_a <= over * spec.discharge_current_limit_a
+        )
 
     def _judge_levels(self) -> None:
         spec = self.spec
-        cells_degc = self.string.cell_temperatures_degc.tolist()
-        hot, cold = max(cells_degc), min(cells_degc)
-        charge_a = -self._sensed_a(self.string.current_a)
-        charge_factor = charge_a / spec.charge_current_limit_a
-        discharge_factor = -charge_a / spec.discharge_current_limit_a
-        low, high = -self.minimum_cell_v, self.maximum_cell_v
-        warn, alarm = spec.over_current_warning_factor, spec.over_current_alarm_factor
-        is_quiet = (
-            high <= spec.cell_over_voltage_warning_v
-            and low <= -spec.cell_under_voltage_warning_v
-            and charge_factor <= warn
-            and discharge_factor <= warn
-            and spec.under_temperature_warning_degc <= cold
-            and hot <= spec.over_temperature_warning_degc
-        )
+        discharge_a = self._sensed_a(self.string.current_a)
+        is_quiet = self._is_quiet(discharge_a)
         if is_quiet and self._was_quiet:
             return
         self._was_quiet = is_quiet
+        cells_degc = self.string.cell_temperatures_degc.tolist()
+        hot, cold = max(cells_degc), min(cells_degc)
+        charge_factor = -discharge_a / spec.charge_current_limit_a
+        discharge_factor = discharge_a / spec.discharge_current_limit_a
+        low, high = -self._low_v, self._high_v
+        warn, alarm = spec.over_current_warning_factor, spec.over_current_alarm_factor
         levels = (
             (CELL_OVER_VOLTAGE, high, spec.cell_over_voltage_warning_v, spec.cell_over_voltage_alarm_v),
             (CELL_UNDER_VOLTAGE, low, -spec.cell_under_voltage_warning_v, -spec.cell_under_voltage_alarm_v),
@@ -260,15 +289,18 @@ class Bms:
             string.voltage_v > 0.995 * spec.charge_voltage_limit_v
         )
         is_full = self._timers.held("full", self._now_s, spec.full_delay_s, is_true=at_limit)
+        has_stopped = self._charge_stopped_soc is not None or self._discharge_stopped_soc is not None
+        if self._was_quiet and not is_full and not has_stopped:
+            return
         if self._charge_stopped_soc is None:
             if is_full and spec.resets_soc_at_full:
                 self.soc = 1.0
-            if is_full or (charge_a > 0.0 and self.maximum_cell_v >= spec.charge_stop_cell_v):
+            if is_full or (charge_a > 0.0 and self._high_v >= spec.charge_stop_cell_v):
                 self._charge_stopped_soc = self.soc
         elif self.soc <= self._charge_stopped_soc - spec.restart_soc_step:
             self._charge_stopped_soc = None
         if self._discharge_stopped_soc is None:
-            if charge_a < 0.0 and self.minimum_cell_v <= spec.discharge_stop_cell_v:
+            if charge_a < 0.0 and self._low_v <= spec.discharge_stop_cell_v:
                 self._discharge_stopped_soc = self.soc
         elif self.soc >= self._discharge_stopped_soc + spec.restart_soc_step:
             self._discharge_stopped_soc = None
@@ -282,7 +314,7 @@ class Bms:
         return start_s - self._precharge_time_constant_s * math.log(missing)
 
     def _sensed_a(self, current_a: float) -> float:
-        return current_a * (1.0 + self.spec.current_gain_error) + self.spec.current_offset_a
+        return current_a * self._gain + self.spec.current_offset_a
 
     def _derating(self) -> float:
         return _at(self.spec.temperature_derating, self.string.temperature_degc)

@@ -34,6 +34,9 @@ BMS_TIMEOUT = "bms_timeout"
 DC_LOST = "dc_lost"
 OVERLOAD = "overload"
 
+_HELD = 1e-5
+"""By how much of the rating the battery's limits may move until a settled current follows them."""
+
 _BLOCKING = frozenset({RideMode.MOMENTARY_CESSATION, RideMode.CEASE})
 
 
@@ -73,7 +76,6 @@ class Converter:
         island_hz: frequency that it forms.
         alarms: alarms that are raised.
         is_blocked: whether its gates are blocked by a voltage band.
-        dead: negative control: the power stage never conducts although commanded.
         power_setpoint_w: as commanded.
         reactive_power_setpoint_var: as commanded.
         temperature_degc: of the heat sink.
@@ -95,7 +97,6 @@ class Converter:
         self.grid_hz = spec.nominal_frequency_hz
         self.alarms: frozenset[str] = frozenset()
         self.is_blocked = False
-        self.dead = False
         self.power_setpoint_w = 0.0
         self.reactive_power_setpoint_var = 0.0
         self.temperature_degc = ambient_degc
@@ -109,6 +110,7 @@ class Converter:
         self.touched = False
         self._ambient_degc = ambient_degc
         self._now_s = 0.0
+        self._is_dead = False
         self._timers = Timers()
         self._has_dc = False
         self._turned_on_s = 0.0
@@ -126,7 +128,9 @@ class Converter:
         self._recovery_s = 0.0
         self._synchronised_s = math.inf
         self._range_w = (-math.inf, math.inf)
+        self._active_w = 0.0
         self._rated_a = spec.rated_apparent_power_va / (3.0 * spec.nominal_voltage_v)
+        self._cooling = (0.0, 1.0)
         self._tau_s = spec.response_s / math.log(10.0)
         self._was_quiet = False
         self._note_levels()
@@ -136,11 +140,13 @@ class Converter:
     def set_power_w(self, power_w: float) -> None:
         """Command active power out of the AC terminals; cut to its ratings."""
         self.power_setpoint_w = power_w
+        self.touched = True
         self._retarget()
 
     def set_reactive_power_var(self, reactive_power_var: float) -> None:
         """Command reactive power out of the AC terminals; cut to what active power leaves."""
         self.reactive_power_setpoint_var = reactive_power_var
+        self.touched = True
         self._retarget()
 
     def turn_on(self) -> None:
@@ -169,6 +175,16 @@ class Converter:
         self._heard_charge_v = charge_voltage_limit_v
 
     # What it says.
+
+    @property
+    def dead(self) -> bool:
+        """Negative control: whether the power stage never conducts although commanded."""
+        return self._is_dead
+
+    @dead.setter
+    def dead(self, is_dead: bool) -> None:
+        self._is_dead = is_dead
+        self.touched = True
 
     @property
     def is_on(self) -> bool:
@@ -274,9 +290,19 @@ class Converter:
         return math.inf
 
     @property
+    def is_standing(self) -> bool:
+        """Whether its current is settled, or the island that it forms, so that only an event moves the AC side."""
+        if self.mode is Mode.FORMING:
+            return True
+        if self.mode is Mode.SYNCHRONISING or not self._is_still():
+            return False
+        gap_a = self._reference_a(self.flow.positive_v) - self.current_a
+        return self.mode is not Mode.FOLLOWING or abs(gap_a) < 1e-7 * self._rated_a
+
+    @property
     def formed_v(self) -> float:
         """Line-to-neutral voltage that it forms."""
-        if self.dead or not self._has_dc:
+        if self._is_dead or not self._has_dc:
             return 0.0
         return self._level * self.spec.nominal_voltage_v
 
@@ -319,9 +345,32 @@ class Converter:
         """Find what the battery may give and take in a coming step, and what the island's voltage will be."""
         if not self._is_awake():
             return
-        self._range_w = self._battery_range_w(string, duration_s)
+        self._range_w = (self._least_w(string, duration_s), self._most_w(string, duration_s))
         if self.is_grid_forming:
             self._level = self._island_level(load)
+
+    def holds(self, string: BatteryString, duration_s: float, load: CriticalLoad) -> bool:
+        """Whether in a coming step the battery allows what stands now, to ``_HELD`` of the rating."""
+        if not self._is_awake():
+            return True
+        if self.mode is Mode.FORMING:
+            self._range_w = (self._range_w[0], self._most_w(string, duration_s))
+            return abs(self._island_level(load) - self._level) <= _HELD
+        wanted_w = self._response.real
+        if wanted_w > 0.0:
+            allowed_w = min(wanted_w, self._most_w(string, duration_s))
+        elif wanted_w < 0.0:
+            allowed_w = max(wanted_w, self._least_w(string, duration_s))
+        else:
+            return True
+        return abs(allowed_w - self._active_w) <= _HELD * self.spec.rated_apparent_power_va
+
+    def stand(self, to_s: float) -> float:
+        """Let time pass with nothing moving; returns AC power and loss together, in W."""
+        power_w = self.flow.power_va.real
+        loss_w = self.count(power_w, to_s - self._now_s)
+        self._now_s = to_s
+        return power_w + loss_w
 
     def advance(self, to_s: float, positive_v: complex) -> bool:
         """Let ramps, response and current run, for a bus voltage that stays.
@@ -355,8 +404,9 @@ class Converter:
         else:
             self.energy_absorbed_j -= power_w * duration_s
         final_degc = self._ambient_degc + self.spec.thermal_resistance_k_per_w * loss_w
-        cooling = math.exp(-duration_s / self.spec.thermal_time_constant_s)
-        self.temperature_degc = final_degc + cooling * (self.temperature_degc - final_degc)
+        if duration_s != self._cooling[0]:
+            self._cooling = (duration_s, math.exp(-duration_s / self.spec.thermal_time_constant_s))
+        self.temperature_degc = final_degc + self._cooling[1] * (self.temperature_degc - final_degc)
         return loss_w
 
     def _note_levels(self) -> None:
@@ -538,7 +588,7 @@ class Converter:
     def _is_awake(self) -> bool:
         """Whether the power stage takes part in anything."""
         stopped = self.mode is Mode.OFF or self.mode is Mode.TRIPPED
-        return self._has_dc and not self.dead and not stopped
+        return self._has_dc and not self._is_dead and not stopped
 
     def _notice_dc(self, has_dc: bool) -> None:
         self._has_dc = has_dc
@@ -619,7 +669,7 @@ class Converter:
         """Current that the control asks for at a bus voltage."""
         volts = abs(positive_v)
         # Below 1 % there is nothing to lock to.
-        if self.is_blocked or self.dead or not self._has_dc or volts < 0.01 * self.spec.nominal_voltage_v:
+        if self.is_blocked or self._is_dead or not self._has_dc or volts < 0.01 * self.spec.nominal_voltage_v:
             return 0j
         factor = 1.0
         if self._now_s < self._recovery_start_s + self._recovery_s:
@@ -627,6 +677,7 @@ class Converter:
         wanted = self._response * factor
         low_w, high_w = self._range_w
         active_w = min(max(wanted.real, low_w), high_w)
+        self._active_w = active_w
         self._is_throttled = abs(active_w - wanted.real) > 1.0
         power = complex(active_w, wanted.imag)
         current_a = (power / (3.0 * positive_v)).conjugate()
@@ -634,19 +685,21 @@ class Converter:
         size_a = abs(current_a)
         return current_a * (limit_a / size_a) if size_a > limit_a else current_a
 
-    def _battery_range_w(self, string: BatteryString, duration_s: float) -> tuple[float, float]:
-        """AC power that DC current limits, the heard charge voltage and the least DC voltage leave."""
+    def _most_w(self, string: BatteryString, duration_s: float) -> float:
+        """Most AC power that DC current limits and the least DC voltage leave."""
         spec = self.spec
-        limit_a = spec.maximum_dc_current_a
         a, b, end_a, end_b = string.source(duration_s, is_charging=False)
-        most_a = min(self._heard_discharge_a, limit_a, (end_a - spec.minimum_dc_voltage_v) / end_b)
+        room_a = (end_a - spec.minimum_dc_voltage_v) / end_b
         # Beyond a / 2b more current means less power.
-        most_a = min(max(most_a, 0.0), 0.5 * a / b)
-        high_w = max(self._ac_power_w(most_a * (a - b * most_a)), 0.0)
+        most_a = min(self._heard_discharge_a, spec.maximum_dc_current_a, room_a, 0.5 * a / b)
+        return max(self._ac_power_w(most_a * (a - b * most_a)), 0.0) if most_a > 0.0 else 0.0
+
+    def _least_w(self, string: BatteryString, duration_s: float) -> float:
+        """Least AC power, a negative number, that DC current limits and the heard charge voltage leave."""
         a, b, end_a, end_b = string.source(duration_s, is_charging=True)
-        least_a = max(min(self._heard_charge_a, limit_a, (self._heard_charge_v - end_a) / end_b), 0.0)
-        low_w = min(self._ac_power_w(-least_a * (a + b * least_a)), 0.0)
-        return low_w, high_w
+        room_a = (self._heard_charge_v - end_a) / end_b
+        least_a = max(min(self._heard_charge_a, self.spec.maximum_dc_current_a, room_a), 0.0)
+        return min(self._ac_power_w(-least_a * (a + b * least_a)), 0.0)
 
     def _ac_power_w(self, dc_power_w: float) -> float:
         """AC power at a DC power: the inverse of P + loss(P)."""

@@ -50,6 +50,7 @@ class Grid:
         turns: angle of phase 1 since time zero, in whole turns; phase jumps included.
         emf_v: line-to-neutral voltages behind the source impedance.
         terminal_v: line-to-neutral voltages at the output, zero with the relay open.
+        is_steady: whether voltages and frequency stand until ``next_event_s``.
         touched: whether a command awaits ``settle``.
     """
 
@@ -63,6 +64,7 @@ class Grid:
         self._steady_hz = spec.frequency_hz
         self._queue: deque[_Piece] = deque()
         self._piece = self._steady()
+        self.is_steady = True
         self._jumped_turns = 0.0
         self.touched = False
         self.emf_v = self._steady_v
@@ -87,7 +89,7 @@ class Grid:
     def step_hint_s(self) -> float:
         """Longest step that follows the present ramp; infinite where nothing changes."""
         piece = self._piece
-        if piece.from_v == piece.to_v and piece.from_hz == piece.to_hz:
+        if self.is_steady:
             return math.inf
         return min(max((piece.end_s - piece.start_s) / 400.0, 0.005), 0.1)
 
@@ -175,10 +177,14 @@ class Grid:
 
     def advance(self, to_s: float) -> None:
         """Run to a time no later than ``next_event_s``; the angle is exact for a linear frequency."""
-        mean_hz = 0.5 * (self._piece.frequency_hz(self._now_s) + self._piece.frequency_hz(to_s))
-        self.turns += mean_hz * (to_s - self._now_s)
+        piece, from_s = self._piece, self._now_s
         self._now_s = to_s
-        self.emf_v = self._piece.voltage_v(to_s)
+        if self.is_steady:
+            self.turns += piece.to_hz * (to_s - from_s)
+            return
+        mean_hz = 0.5 * (piece.frequency_hz(from_s) + piece.frequency_hz(to_s))
+        self.turns += mean_hz * (to_s - from_s)
+        self.emf_v = piece.voltage_v(to_s)
 
     def settle(self) -> None:
         """Pass the breakpoints that are due at this instant."""
@@ -194,6 +200,7 @@ class Grid:
     def _enter(self, piece: _Piece) -> None:
         self.touched = True
         self._piece = piece
+        self.is_steady = piece.from_v == piece.to_v and piece.from_hz == piece.to_hz
         self.emf_v = piece.from_v
         self.turns += piece.jump_turns
         self._jumped_turns += piece.jump_turns

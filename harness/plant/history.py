@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.plant.network import NODES, Flow
+from harness.plant.network import EMF, NODES, ZERO, Flow, Means, Phasors, Triple, means_between
 
 FloatArray = NDArray[np.float64]
 
@@ -28,8 +27,7 @@ AC_CHANNELS = {f"u{n}_v": n - 1 for n in (1, 2, 3)} | {f"i{n}_a": n + 2 for n in
 """Quantity of an AC node to its place among three voltages and three currents."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeTotals:
+class NodeTotals(NamedTuple):
     """Integrals at one node from time zero; subtract two of them for the means between.
 
     Attributes:
@@ -103,72 +101,48 @@ class DcStretch(NamedTuple):
 
 
 class _Sums:
-    """Integrals at the AC nodes and at the source's EMF, in this order."""
+    """Integrals at one AC node."""
 
     def __init__(self) -> None:
-        self.out_j = np.zeros(4)
-        self.in_j = np.zeros(4)
-        self.voltage_square = np.zeros((4, 3))
-        self.current_square = np.zeros((4, 3))
-        self.reactive = np.zeros(4)
-        self.grid_cycles = 0.0
-        self.bus_cycles = 0.0
+        self.out_j = self.in_j = self.reactive_vars = 0.0
+        self.voltage_square_v2s: Triple = (0.0, 0.0, 0.0)
+        self.current_square_a2s: Triple = (0.0, 0.0, 0.0)
 
-    def add(self, stretch: AcStretch) -> None:
-        """Integrate a stretch: products of linear phasors exactly, by Simpson's weights."""
-        duration_s = stretch.end_s - stretch.start_s
-        v0, i0 = stretch.before.arrays()
-        if stretch.before is stretch.after:
-            apparent = v0 * i0.conj()
-            v_square = (v0 * v0.conj()).real
-            i_square = (i0 * i0.conj()).real
+    def add(self, means: Means, duration_s: float) -> None:
+        """Take a stretch."""
+        energy_j = means.power_va.real * duration_s
+        if energy_j > 0.0:
+            self.out_j += energy_j
         else:
-            v1, i1 = stretch.after.arrays()
-            vm, im = v0 + v1, i0 + i1
-            apparent = (v0 * i0.conj() + v1 * i1.conj() + vm * im.conj()) / 6.0
-            v_square = (v0 * v0.conj() + v1 * v1.conj() + vm * vm.conj()).real / 6.0
-            i_square = (i0 * i0.conj() + i1 * i1.conj() + im * im.conj()).real / 6.0
-        total = apparent.sum(axis=1) * duration_s
-        energy_j = total.real
-        self.out_j += np.maximum(energy_j, 0.0)
-        self.in_j += np.maximum(-energy_j, 0.0)
-        self.reactive += total.imag
-        self.voltage_square += v_square * duration_s
-        self.current_square += i_square * duration_s
-        if v_square[0].any():
-            self.grid_cycles += 0.5 * (stretch.grid.from_hz + stretch.grid.to_hz) * duration_s
-        if v_square[1].any():
-            self.bus_cycles += 0.5 * (stretch.bus.from_hz + stretch.bus.to_hz) * duration_s
-
-    def copy(self) -> _Sums:
-        """Make an independent copy."""
-        twin = _Sums()
-        twin.out_j, twin.in_j = self.out_j.copy(), self.in_j.copy()
-        twin.voltage_square, twin.current_square = self.voltage_square.copy(), self.current_square.copy()
-        twin.reactive = self.reactive.copy()
-        twin.grid_cycles, twin.bus_cycles = self.grid_cycles, self.bus_cycles
-        return twin
+            self.in_j -= energy_j
+        self.reactive_vars += means.power_va.imag * duration_s
+        self.voltage_square_v2s = _grown(self.voltage_square_v2s, means.voltage_square_v2, duration_s)
+        self.current_square_a2s = _grown(self.current_square_a2s, means.current_square_a2, duration_s)
 
 
 class History:
-    """Totals since time zero, and the last ``KEPT_S`` seconds."""
+    """Totals since time zero, and the last ``KEPT_S`` seconds.
+
+    Attributes:
+        now_s: until when it reaches.
+    """
 
     def __init__(self) -> None:
-        self._sums = _Sums()
+        self.now_s = 0.0
+        self._sums = {node: _Sums() for node in (*NODES, EMF)}
+        self._grid_cycles = self._bus_cycles = 0.0
         self._ac: list[AcStretch] = []
         self._dc: list[DcStretch] = []
+        # The last stretch: it reaches until now, whatever end it was made with.
         self._open: AcStretch | None = None
+        self._open_means: tuple[Means, ...] | None = None
         self._dc_out_j = self._dc_in_j = self._dc_out_c = self._dc_in_c = 0.0
         self._dc_voltage_square = self._dc_current_square = 0.0
-
-    @property
-    def now_s(self) -> float:
-        """Until when it reaches."""
-        return self._open.end_s if self._open else 0.0
 
     def add_ac(self, stretch: AcStretch) -> None:
         """Take the next stretch; a steady one lengthens the one before."""
         last = self._open
+        self.now_s = stretch.end_s
         if last is not None:
             duration_s = stretch.start_s - last.start_s
             if (
@@ -176,30 +150,43 @@ class History:
                 and _goes_on(last.grid, stretch.grid, duration_s)
                 and _goes_on(last.bus, stretch.bus, duration_s)
             ):
-                self._open = AcStretch(
-                    last.start_s, stretch.end_s, last.before, last.after, last.grid, last.bus
-                )
                 return
-            self._sums.add(last)
-            self._ac.append(last)
-            _forget(self._ac, stretch.end_s)
-        self._open = stretch
+            self._close(last, stretch.start_s)
+        self._open, self._open_means = stretch, None
+
+    def lengthen(self, end_s: float) -> None:
+        """Let a steady last stretch go on; angles and phasors must."""
+        self.now_s = end_s
+
+    def _close(self, last: AcStretch, end_s: float) -> None:
+        duration_s = end_s - last.start_s
+        for sums, means in zip(self._sums.values(), self._means(last), strict=True):
+            sums.add(means, duration_s)
+        self._grid_cycles += _cycles(last.grid, last.before.grid_v, last.after.grid_v) * duration_s
+        self._bus_cycles += _cycles(last.bus, last.before.bus_v, last.after.bus_v) * duration_s
+        self._ac.append(last._replace(end_s=end_s))
+        _forget(self._ac, end_s)
+
+    def _means(self, last: AcStretch) -> tuple[Means, ...]:
+        if self._open_means is None:
+            self._open_means = means_between(last.before, last.after)
+        return self._open_means
 
     def add_dc(self, stretch: DcStretch, energy_j: float) -> None:
         """Take the next stretch at battery_dc with the energy that flowed out of the battery in it."""
-        duration_s = stretch.end_s - stretch.start_s
-        charge_c = stretch.current_a * duration_s
+        start_s, end_s, u0, u1, current_a = stretch
+        duration_s = end_s - start_s
+        charge_c = current_a * duration_s
         if charge_c >= 0.0:
             self._dc_out_c += charge_c
             self._dc_out_j += energy_j
         else:
             self._dc_in_c -= charge_c
             self._dc_in_j -= energy_j
-        u0, u1 = stretch.from_v, stretch.to_v
         self._dc_voltage_square += duration_s * (u0 * u0 + u0 * u1 + u1 * u1) / 3.0
-        self._dc_current_square += duration_s * stretch.current_a**2
+        self._dc_current_square += charge_c * current_a
         self._dc.append(stretch)
-        _forget(self._dc, stretch.end_s)
+        _forget(self._dc, end_s)
 
     def totals(self, node: str) -> NodeTotals:
         """Integrals at a node until now.
@@ -221,29 +208,41 @@ class History:
             )
         if node not in NODES:
             raise ValueError(f"plant: no node {node!r}; there are {', '.join(NODES)}, battery_dc")
-        sums, row = self._until_now(), NODES.index(node)
-        one, two, three = (float(x) for x in sums.voltage_square[row])
-        four, five, six = (float(x) for x in sums.current_square[row])
-        return NodeTotals(
-            self.now_s,
-            float(sums.out_j[row]),
-            float(sums.in_j[row]),
-            0.0,
-            0.0,
-            (one, two, three),
-            (four, five, six),
-            float(sums.reactive[row]),
-            sums.grid_cycles if row == 0 else sums.bus_cycles,
-        )
+        return self._ac_totals(node)
 
     def source_energy_j(self) -> tuple[float, float]:
         """Energy out of and into the source's EMF."""
-        sums = self._until_now()
-        return float(sums.in_j[3]), float(sums.out_j[3])
+        totals = self._ac_totals(EMF)
+        return totals.energy_in_j, totals.energy_out_j
 
     def source_current_square_a2s(self) -> float:
         """Integral of the squared source current, all phases."""
-        return float(self._until_now().current_square[3].sum())
+        return sum(self._ac_totals(EMF).current_square_a2s)
+
+    def _ac_totals(self, node: str) -> NodeTotals:
+        """Add the open stretch to the closed ones."""
+        sums, last = self._sums[node], self._open
+        out_j, in_j, reactive_vars = sums.out_j, sums.in_j, sums.reactive_vars
+        voltage, current = sums.voltage_square_v2s, sums.current_square_a2s
+        cycles = self._grid_cycles if node == "grid_ac" else self._bus_cycles
+        if last is not None:
+            duration_s = self.now_s - last.start_s
+            power_va, voltage_square, current_square = self._means(last)[_ROWS[node]]
+            energy_j = power_va.real * duration_s
+            if energy_j > 0.0:
+                out_j += energy_j
+            else:
+                in_j -= energy_j
+            reactive_vars += power_va.imag * duration_s
+            voltage = _grown(voltage, voltage_square, duration_s)
+            current = _grown(current, current_square, duration_s)
+            if node == "grid_ac":
+                cycles += _cycles(last.grid, last.before.grid_v, last.after.grid_v) * duration_s
+            else:
+                cycles += _cycles(last.bus, last.before.bus_v, last.after.bus_v) * duration_s
+        return NodeTotals(
+            self.now_s, out_j, in_j, 0.0, 0.0, voltage, current, reactive_vars, cycles
+        )
 
     def waveform(self, channel: str, start_s: float, sample_rate_hz: float, count: int) -> FloatArray:
         """Instantaneous values; the sample at a jump is the one after it.
@@ -259,7 +258,7 @@ class History:
                 f"{', '.join(AC_CHANNELS)}, and battery_dc.u_v, battery_dc.i_a"
             )
         end_s = start_s + count / sample_rate_hz
-        ac = [*self._ac, self._open] if self._open else []
+        ac = [*self._ac, self._open._replace(end_s=self.now_s)] if self._open else []
         first_s = next((stretch.start_s for stretch in (self._dc if is_dc else ac)), 0.0)
         # A nanosecond of slack: a window may end at now by another sum of the same durations.
         if start_s < first_s - 1e-9 or end_s > self.now_s + 1e-9:
@@ -272,12 +271,20 @@ class History:
             return _dc_samples(self._dc, times_s, end_s, quantity)
         return _ac_samples(_within(ac, times_s, end_s), times_s, node, AC_CHANNELS[quantity])
 
-    def _until_now(self) -> _Sums:
-        if self._open is None:
-            return self._sums
-        sums = self._sums.copy()
-        sums.add(self._open)
-        return sums
+
+_ROWS = {node: row for row, node in enumerate((*NODES, EMF))}
+
+
+def _grown(sums: Triple, means: Triple, duration_s: float) -> Triple:
+    (a1, a2, a3), (b1, b2, b3) = sums, means
+    return (a1 + b1 * duration_s, a2 + b2 * duration_s, a3 + b3 * duration_s)
+
+
+def _cycles(turning: Turning, before_v: Phasors, after_v: Phasors) -> float:
+    """Turns a second, while there is a voltage."""
+    if before_v == after_v == ZERO:
+        return 0.0
+    return 0.5 * (turning.from_hz + turning.to_hz)
 
 
 def _goes_on(last: Turning, following: Turning, duration_s: float) -> bool:
@@ -314,12 +321,12 @@ def _ac_samples(part: list[AcStretch], times_s: FloatArray, node: str, place: in
     """sqrt(2) Im(phasor exp(j angle)): a voltage of phase 1 rises through zero at angle zero."""
     if not part:
         return np.zeros(0)
-    row, is_current, phase = NODES.index(node), place >= 3, place % 3
+    is_current, phase = place >= 3, place % 3
     starts_s = np.array([s.start_s for s in part])
     index = np.clip(np.searchsorted(starts_s, times_s, side="right") - 1, 0, len(part) - 1)
     durations_s = np.array([s.end_s - s.start_s for s in part])
-    before = np.array([s.before.arrays()[is_current][row, phase] for s in part])
-    after = np.array([s.after.arrays()[is_current][row, phase] for s in part])
+    before = np.array([s.before.at(node)[is_current][phase] for s in part])
+    after = np.array([s.after.at(node)[is_current][phase] for s in part])
     turning = np.array([s.grid if node == "grid_ac" else s.bus for s in part])
     since_s = times_s - starts_s[index]
     share = since_s / durations_s[index]

@@ -17,6 +17,7 @@ class CriticalLoad:
         terminal_v: line-to-neutral voltages that it sees.
         power_w: drawn at this instant.
         dead_s: time since zero in which it was dead.
+        touched: whether a command awaits the plant.
     """
 
     def __init__(self, spec: LoadSpec) -> None:
@@ -25,6 +26,7 @@ class CriticalLoad:
         self.terminal_v: tuple[float, float, float] = (0.0, 0.0, 0.0)
         self.power_w = 0.0
         self.dead_s = 0.0
+        self.touched = False
         self.set_power_w(spec.power_w)
 
     @property
@@ -41,6 +43,7 @@ class CriticalLoad:
         if not 0.0 <= power_w < float("inf"):
             raise ValueError(f"load: set_power_w({power_w}); allowed 0 and above")
         self.power_setpoint_w = power_w
+        self.touched = True
 
     def conductance_s(self) -> float:
         """Conductance of each phase of a resistive load."""

@@ -99,6 +99,8 @@ class RigPlant:
         self._is_advancing = False
         self._flow = network.DEAD
         self._flow_key: object = None
+        # Whether nothing moves on the AC side until the next event: a step is then the battery's alone.
+        self._stands = False
         self._settle()
 
     def advance(self, to_s: float) -> None:
@@ -115,11 +117,10 @@ class RigPlant:
             return
         self._is_advancing = True
         try:
-            if to_s == self.now_s or self._is_touched():
+            if self._is_touched():
                 self._settle()
             while self.now_s < to_s:
                 self._step(to_s)
-                self._settle()
         finally:
             self._is_advancing = False
 
@@ -172,15 +173,23 @@ class RigPlant:
         """Whether something was commanded, or planned for now, since the last ``_settle``."""
         if self._actions and self._actions[0][0] <= self.now_s:
             return True
-        return self.grid.touched or self.converter.touched or self.bms.touched
+        return (
+            self.converter.touched
+            or self.grid.touched
+            or self.bms.touched
+            or self.load.touched
+            or self.string.touched
+        )
 
     def _settle(self) -> None:
         """Let everything that is due at this instant happen, until nothing changes."""
         converter, bms = self.converter, self.bms
+        self._stands = False
         # Each round needs a change of mode or contactor; twelve at once would be a fault of the model.
         for _ in range(12):
             while self._actions and self._actions[0][0] <= self.now_s:
                 heapq.heappop(self._actions)[2]()
+            self.load.touched = self.string.touched = False
             self.grid.settle()
             converter.turn_frame(self.grid.take_jump_turns())
             self._solve()
@@ -196,12 +205,32 @@ class RigPlant:
         raise RuntimeError(f"plant: modes chase each other at {self.now_s} s: {after}")
 
     def _step(self, to_s: float) -> None:
-        """Make one step, no further than ``to_s`` and the next event."""
-        converter, string, bms = self.converter, self.string, self.bms
+        """Make one step, no further than ``to_s`` and the next event, and let what is due then happen."""
+        now_s, converter = self.now_s, self.converter
+        event_s = self._next_event_s()
+        end_s = min(to_s, now_s + self._step_hint_s(), event_s)
+        if not (self._stands and converter.holds(self.string, end_s - now_s, self.load)):
+            self._draw(end_s, self._move(end_s))
+            self._settle()
+            self._stands = converter.is_standing and self.grid.is_steady and not self.bms.is_precharging
+            return
+        self._bus_turns += converter.bus_hz * (end_s - now_s)
+        self.grid.advance(end_s)
+        self._history.lengthen(end_s)
+        self._draw(end_s, converter.stand(end_s))
+        self.bms.settle()
+        converter.dc_voltage_v = self.bms.link_voltage_v if self.bms.contactor_closed else 0.0
+        while self._actions and self._actions[0][0] <= end_s:
+            heapq.heappop(self._actions)[2]()
+        if event_s <= end_s or self._is_touched():
+            self._settle()
+
+    def _move(self, end_s: float) -> float:
+        """Let the AC side run to a time; returns the mean power out of the battery, in W."""
+        converter = self.converter
         now_s = self.now_s
-        end_s = min(to_s, now_s + self._step_hint_s(), self._next_event_s())
         duration_s = end_s - now_s
-        converter.prepare(string, duration_s, self.load)
+        converter.prepare(self.string, duration_s, self.load)
         is_connected = converter.is_connected
         if is_connected:
             self._bus_turns = self.grid.turns
@@ -215,12 +244,26 @@ class RigPlant:
         after = self._solve()
         power_w = network.mean_power_va(before, after).real
         loss_w = converter.count(power_w, duration_s)
+        grid_turning = Turning(*grid_before, self.grid.frequency_hz)
+        bus_turning = Turning(*bus_before, converter.bus_hz)
+        self._history.add_ac(AcStretch(now_s, end_s, before, after, grid_turning, bus_turning))
+        self._bus_turns = (
+            self.grid.turns if is_connected else self._bus_turns + converter.island_hz * duration_s
+        )
+        return power_w + loss_w
+
+    def _draw(self, end_s: float, power_w: float) -> None:
+        """Let the battery give this mean power to a time, and stand there."""
+        converter, string, bms = self.converter, self.string, self.bms
+        now_s = self.now_s
+        duration_s = end_s - now_s
         if bms.contactor_closed:
-            current_a = string.current_for_power_a(power_w + loss_w, duration_s)
+            current_a = string.current_for_power_a(power_w, duration_s)
             from_v = string.voltage_at_v(current_a)
             energy_j = string.step(current_a, duration_s)
             bms.advance(end_s)
             link_v = string.voltage_v
+            converter.dc_current_a, converter.dc_power_w = current_a, energy_j / duration_s
         else:
             current_a = bms.precharge_current_a(duration_s)
             from_v = bms.link_voltage_v
@@ -228,17 +271,10 @@ class RigPlant:
             bms.advance(end_s)
             link_v = bms.link_voltage_v
             energy_j = current_a * duration_s * 0.5 * (from_v + link_v)
-        converter.dc_current_a = current_a if bms.contactor_closed else 0.0
-        converter.dc_power_w = energy_j / duration_s if bms.contactor_closed else 0.0
-        grid_turning = Turning(*grid_before, self.grid.frequency_hz)
-        bus_turning = Turning(*bus_before, converter.bus_hz)
-        self._history.add_ac(AcStretch(now_s, end_s, before, after, grid_turning, bus_turning))
+            converter.dc_current_a = converter.dc_power_w = 0.0
         self._history.add_dc(DcStretch(now_s, end_s, from_v, link_v, current_a), energy_j)
         if self.load.is_dead:
             self.load.dead_s += duration_s
-        self._bus_turns = (
-            self.grid.turns if is_connected else self._bus_turns + converter.island_hz * duration_s
-        )
         self.now_s = end_s
 
     def _next_event_s(self) -> float:
@@ -247,12 +283,9 @@ class RigPlant:
 
     def _step_hint_s(self) -> float:
         is_resting = not self.converter.is_on and self.string.current_a == 0.0
-        hint_s = min(
-            REST_STEP_S if is_resting else POWER_STEP_S,
-            self.converter.step_hint_s,
-            self.bms.step_hint_s,
-            self._ramp_hint_s(),
-        )
+        hint_s = min(REST_STEP_S if is_resting else POWER_STEP_S, self.bms.step_hint_s)
+        if not self._stands:
+            hint_s = min(hint_s, self.converter.step_hint_s, self._ramp_hint_s())
         return hint_s * self._step_scale
 
     def _ramp_hint_s(self) -> float:

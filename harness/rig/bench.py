@@ -119,7 +119,7 @@ async def far_side(setup: Setup, *, ports: Mapping[str, int] | None = None, expo
             folder = setup.find_driver(device.driver)
             options = _options(device, folder)
             side.emulators[name] = folder.Emulator(name, plant, options)
-        await _serve_can(rig, setup, side, stack, chosen, expose_can=expose_can)
+        await _serve_can(setup, side, stack, chosen, expose_can=expose_can)
         for wire_name, wire in rig.wires.items():
             on_it = {n: d for n, d in rig.devices.items() if d.wire == wire_name}
             if isinstance(wire, ModbusTcpWire) and on_it:
@@ -137,7 +137,6 @@ async def far_side(setup: Setup, *, ports: Mapping[str, int] | None = None, expo
 
 
 async def _serve_can(
-    rig: RigFile,
     setup: Setup,
     side: FarSide,
     stack: contextlib.AsyncExitStack,
@@ -147,6 +146,7 @@ async def _serve_can(
 ) -> None:
     from harness.wires.can import CanLine, SocketcandServer  # noqa: PLC0415 - vendors load when named
 
+    rig = setup.rig
     for wire_name, wire in rig.wires.items():
         if not isinstance(wire, CanWire):
             continue
@@ -317,18 +317,7 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
         bench = Bench(setup, side)
         wanted = {n: d for n, d in rig.devices.items() if only is None or n in only}
         troubles: list[str] = []
-        lines: dict[str, Any] = {}
-        broken: dict[str, RackproofError] = {}
-        for wire_name in rig.wires:
-            if any(device.wire == wire_name for device in wanted.values()):
-                line: Any = _line(wire_name, rig, setup, side)
-                stack.push_async_callback(line.close)
-                try:
-                    if not (emulate and isinstance(rig.wires[wire_name], CanWire)):
-                        await line.open()
-                except WireError as error:
-                    broken[wire_name] = error
-                lines[wire_name] = line
+        lines, broken = await _open_lines(bench, wanted, stack)
         for name, device in wanted.items():
             if device.wire in broken:
                 troubles.append(f"{name} ({device.driver}): {broken[device.wire]}")
@@ -343,6 +332,28 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
                 f"rig {rig.name}: {len(troubles)} of {len(wanted)} devices cannot be opened:{outline}"
             )
         yield bench
+
+
+async def _open_lines(
+    bench: Bench, wanted: Mapping[str, Device], stack: contextlib.AsyncExitStack
+) -> tuple[dict[str, Any], dict[str, RackproofError]]:
+    """Open the near end of each wire that is wanted; gives the lines, and the errors of those that are not."""
+    lines: dict[str, Any] = {}
+    broken: dict[str, RackproofError] = {}
+    side = bench.far_side
+    for name in bench.rig.wires:
+        if all(device.wire != name for device in wanted.values()):
+            continue
+        line: Any = _line(name, bench.rig, bench.setup, side)
+        lines[name] = line
+        if side is not None and name in side.can_lines:
+            continue  # the loopback line was opened with the far side
+        stack.push_async_callback(line.close)
+        try:
+            await line.open()
+        except WireError as error:
+            broken[name] = error
+    return lines, broken
 
 
 def _options(device: Device, folder: DriverFolder) -> Any:

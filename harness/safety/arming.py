@@ -41,8 +41,8 @@ def arm(rig: RigFile, person: str, minutes: float) -> datetime:
     """
     if not rig.emulated:
         raise Unsafe(
-            f"rig {rig.name} cannot be armed: no guard stands beside a run yet, and a killed test process would "
-            "leave the output on; only a rig file written by 'rackproof emulate' may be armed"
+            f"rig {rig.name} cannot be armed: no guard stands beside a run yet, and a killed test process "
+            "would leave the output on; only a rig file written by 'rackproof emulate' may be armed"
         )
     if not person.strip():
         raise Unsafe(f"rig {rig.name} cannot be armed: --person is empty; name who answers for it")

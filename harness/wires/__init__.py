@@ -102,7 +102,7 @@ class Refusal(Enum):
     DEVICE_BUSY = 6
 
 
-class ModbusRefusal(Exception):  # noqa: N818 - a protocol answer that an emulator gives, not a failure
+class ModbusRefusal(Exception):
     """Raised by an emulated unit to answer with an exception code."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -113,7 +113,7 @@ class ModbusRefusal(Exception):  # noqa: N818 - a protocol answer that an emulat
 class ModbusUnit(Protocol):
     """The far end of a Modbus line: one emulated unit. Called in the loop; must not wait.
 
-    Coils travel as 0 and 1. Raise ModbusRefusal to answer with an exception code, TimeoutError to stay silent.
+    Coils travel as 0 and 1. ModbusRefusal answers with an exception code, TimeoutError stays silent.
     """
 
     def read(self, table: Table, address: int, count: int) -> list[int]:

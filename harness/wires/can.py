@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import can
 
 from harness.clock import now_s, rig_loop
-from harness.errors import WireClosed, WireTimeout
+from harness.errors import DeviceRefused, WireClosed, WireTimeout
 from harness.wires import Frame, Receive
 from harness.wires.traffic import LineTraffic
 
@@ -43,7 +43,7 @@ class BusPort:
         )
         try:
             self._bus.send(message)
-        except can.CanError as error:
+        except (can.CanError, OSError) as error:
             raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: {error}") from error
         if self._traffic is not None:
             self._traffic.frame(message.timestamp, arbitration_id, data)
@@ -61,11 +61,15 @@ class BusPort:
         return end
 
     def hear(self, message: can.Message) -> None:
-        """Pass a frame to whoever listens for it."""
+        """Pass a frame to whoever listens for it; error and remote frames are not even logged."""
+        if message.is_error_frame or message.is_remote_frame:
+            return
         at_s = now_s()
         if self._traffic is not None:
-            self._traffic.frame(at_s, message.arbitration_id, bytes(message.data))
-        if message.is_error_frame or message.is_remote_frame or message.is_extended_id:
+            self._traffic.frame(
+                at_s, message.arbitration_id, message.data, is_extended=message.is_extended_id
+            )
+        if message.is_extended_id:
             return
         ears = self._ears.get(message.arbitration_id)
         if ears:
@@ -128,6 +132,7 @@ class CanLine:
         self._is_open = False
         self._dropped: dict[int, int] = {}
         self._delays_s: dict[int, list[float]] = {}
+        self._duplicated: dict[int, int] = {}
         self._damaged: dict[int, int] = {}
 
     async def open(self) -> None:
@@ -144,10 +149,15 @@ class CanLine:
     def port(self, node: str) -> BusPort:
         """Add a node; its lead carries the node's name (``open_lead``)."""
         bus = LoopbackBus(self, node)
-        self._buses.append(bus)
         port = BusPort(f"{self.name}/{node}", bus)
         bus.on_message = port.hear
+        self.join(bus)
         return port
+
+    def join(self, bus: LoopbackBus) -> None:
+        """Put a node on the line, once."""
+        if bus not in self._buses:
+            self._buses.append(bus)
 
     def leave(self, bus: LoopbackBus) -> None:
         """Take a node off the line."""
@@ -170,8 +180,12 @@ class CanLine:
         """Delay the next frames of this identifier, one value each."""
         self._delays_s.setdefault(arbitration_id, []).extend(delays_s)
 
+    def duplicate(self, arbitration_id: int, count: int = 1) -> None:
+        """Bring the next ``count`` frames of this identifier twice, as after a lost acknowledgement."""
+        self._duplicated[arbitration_id] = self._duplicated.get(arbitration_id, 0) + count
+
     def corrupt(self, arbitration_id: int, count: int = 1) -> None:
-        """Shorten the next ``count`` frames of this identifier by a byte.
+        """Shorten the next ``count`` frames of this identifier by a byte; an empty one gets one.
 
         A damaged bit never passes a CAN controller's CRC; what reaches a driver in the field is a
         frame of another length or another sender's.
@@ -191,17 +205,27 @@ class CanLine:
             return
         if self._damaged.get(arbitration_id, 0):
             self._damaged[arbitration_id] -= 1
-            message.data = message.data[:-1]
-            message.dlc -= 1
+            message = can.Message(
+                timestamp=message.timestamp,
+                arbitration_id=arbitration_id,
+                is_extended_id=message.is_extended_id,
+                data=message.data[:-1] if message.data else b"\0",
+            )
         delays = self._delays_s.get(arbitration_id)
-        if delays:
-            loop.call_later(delays.pop(0), self._deliver, sender, message)
+        delay_s = delays.pop(0) if delays else 0.0
+        if self._duplicated.get(arbitration_id, 0):
+            self._duplicated[arbitration_id] -= 1
+            loop.call_later(delay_s, self._deliver, sender, message)
+        if delay_s > 0:
+            loop.call_later(delay_s, self._deliver, sender, message)
         else:
             loop.call_soon(self._deliver, sender, message)
 
     def _deliver(self, sender: LoopbackBus, message: can.Message) -> None:
         if self._traffic is not None:
-            self._traffic.frame(now_s(), message.arbitration_id, message.data)
+            self._traffic.frame(
+                now_s(), message.arbitration_id, message.data, is_extended=message.is_extended_id
+            )
         for bus in tuple(self._buses):
             if bus is not sender and bus.node not in self.open_leads:
                 bus.receive(message)
@@ -209,6 +233,9 @@ class CanLine:
 
 class CanBusLine:
     """A CAN line through any python-can interface: a SocketCAN adapter, or a socketcand server.
+
+    Where a socketcand server goes away, python-can's client hears nothing and says nothing: the drivers
+    notice that their readings grow stale.
 
     Args:
         name: of the wire.
@@ -247,15 +274,15 @@ class CanBusLine:
         Raises:
             WireTimeout: it did not open in time.
             WireClosed: it cannot be opened (no such channel, no driver, no permission).
+            DeviceRefused: on a virtual loop, whose time a library's thread cannot keep.
         """
-        loop = asyncio.get_running_loop()
+        loop = rig_loop()
+        if loop.is_virtual:
+            raise DeviceRefused(f"{self}: emulated in virtual time, CAN is a CanLine")
         try:
             async with asyncio.timeout(self._timeout_s):
-                if "host" in self._options:
-                    # The socketcand client waits for ten seconds of its own; ask the address first.
-                    _, writer = await asyncio.open_connection(self._options["host"], self._options["port"])
-                    writer.close()
-                    await writer.wait_closed()
+                if self._interface == "socketcand":
+                    await self._greet()
                 bus = await asyncio.to_thread(
                     can.Bus, channel=self._channel, interface=self._interface, **self._options
                 )
@@ -265,6 +292,22 @@ class CanBusLine:
             raise WireClosed(f"{self}: cannot be opened: {error}") from error
         self._port = BusPort(self.name, bus, self._traffic)
         self._notifier = can.Notifier(bus, [self._port.hear], timeout=0.05, loop=loop)
+
+    async def _greet(self) -> None:
+        """Ask a socketcand server as the client will, who waits without end and keeps what it opened."""
+        reader, writer = await asyncio.open_connection(self._options["host"], self._options["port"])
+        try:
+            for question, expected in (("", "< hi >"), (f"< open {self._channel} >", "< ok >")):
+                writer.write(question.encode())
+                answer = (await reader.read(256)).decode("ascii", "replace")
+                if answer != expected:
+                    raise WireClosed(
+                        f"{self}: cannot be opened: {question or 'connecting'!r} was answered {answer!r}"
+                    )
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     def port(self, node: str) -> BusPort:  # noqa: ARG002 - one adapter is one node; all drivers share it
         """Give the one port that all drivers of this line share."""
@@ -317,38 +360,45 @@ class SocketcandServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         bus = LoopbackBus(self._line, self._node)
+        bus.on_message = lambda message: writer.write(_as_frame(message))
         try:
             writer.write(b"< hi >")
             while True:
-                text = (await reader.readuntil(b">")).decode("ascii", "replace").strip(" <>\r\n").split()
-                match text:
-                    case ["open", channel] if channel == self._channel:
-                        writer.write(b"< ok >")
-                    case ["open", channel]:
-                        writer.write(f"< error could not open bus {channel} >".encode())
-                    case ["rawmode"]:
-                        writer.write(b"< ok >")
-                        bus.on_message = lambda message: writer.write(_as_frame(message))
-                        self._line._buses.append(bus)  # noqa: SLF001 - the line's own outside node
-                    case ["send", arbitration_id, count, *data] if int(count) == len(data):
-                        bus.send(
-                            can.Message(
-                                arbitration_id=int(arbitration_id, 16),
-                                is_extended_id=len(arbitration_id) > 3,
-                                data=bytes(int(byte, 16) for byte in data),
-                                timestamp=now_s(),
-                            )
-                        )
-                    case ["echo"]:
-                        writer.write(b"< echo >")
-                    case _:
-                        writer.write(b"< error unknown command >")
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+                command = await reader.readuntil(b">")
+                writer.write(self._answer(bus, command.decode("ascii", "replace").strip(" <>\r\n").split()))
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            pass  # gone, or no socketcand client
         finally:
             bus.shutdown()
             self._writers.discard(writer)
             writer.close()
+
+    def _answer(self, bus: LoopbackBus, command: Sequence[str]) -> bytes:
+        match command:
+            case ["open", channel]:
+                known = channel == self._channel
+                return b"< ok >" if known else f"< error could not open bus {channel} >".encode()
+            case ["rawmode"]:
+                self._line.join(bus)
+                return b"< ok >"
+            case ["send", arbitration_id, count, *data] if count == f"{len(data):X}":
+                try:
+                    bus.send(
+                        can.Message(
+                            arbitration_id=int(arbitration_id, 16),
+                            is_extended_id=len(arbitration_id) > 3,
+                            data=bytes(int(byte, 16) for byte in data),
+                            timestamp=now_s(),
+                            check=True,
+                        )
+                    )
+                except (ValueError, can.CanError) as error:
+                    return f"< error {error} >".encode()
+                return b""
+            case ["echo"]:
+                return b"< echo >"
+            case _:
+                return b"< error unknown command >"
 
 
 def _as_frame(message: can.Message) -> bytes:

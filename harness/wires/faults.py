@@ -1,10 +1,15 @@
-"""Faults that can be set on an emulated line: drop, delay, corrupt, cut. None can be built for hardware."""
+"""Faults that can be set on an emulated line: drop, delay, duplicate, corrupt, refuse, cut, hang up.
+
+None can be built for hardware.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+
+from harness.clock import Line
 
 
 class Direction(Enum):
@@ -24,14 +29,20 @@ class StreamFaults:
     Attributes:
         dropped: messages still to be lost, by direction.
         delays_s: delays for the next messages, by direction.
+        duplicated: messages still to be sent twice, by direction.
         corrupted: messages still to be damaged (every bit of the middle byte inverted), by direction.
-        is_cut: nothing passes at all.
+        is_cut: nothing passes at all, and nobody is told: a cable pulled out.
+        is_refusing: new connections are turned away: a device that starts up.
+        line: what the faults act on; the server that serves the line enters it.
     """
 
     dropped: dict[Direction, int] = field(default_factory=dict)
     delays_s: dict[Direction, list[float]] = field(default_factory=dict)
+    duplicated: dict[Direction, int] = field(default_factory=dict)
     corrupted: dict[Direction, int] = field(default_factory=dict)
     is_cut: bool = False
+    is_refusing: bool = False
+    line: Line | None = None
 
     def drop(self, count: int = 1, direction: Direction = Direction.FROM_DEVICE) -> None:
         """Lose the next ``count`` messages."""
@@ -41,9 +52,18 @@ class StreamFaults:
         """Delay the next messages, one value each."""
         self.delays_s.setdefault(direction, []).extend(delays_s)
 
+    def duplicate(self, count: int = 1, direction: Direction = Direction.FROM_DEVICE) -> None:
+        """Send the next ``count`` messages twice."""
+        self.duplicated[direction] = self.duplicated.get(direction, 0) + count
+
     def corrupt(self, count: int = 1, direction: Direction = Direction.FROM_DEVICE) -> None:
         """Damage the next ``count`` messages."""
         self.corrupted[direction] = self.corrupted.get(direction, 0) + count
+
+    def hang_up(self) -> None:
+        """Break every connection at once, as a device without power does; the next exchange connects anew."""
+        if self.line is not None:
+            self.line.cut()
 
     def __call__(self, is_near: bool, data: bytes) -> Iterable[tuple[float, bytes]]:
         """Apply the faults to one message; the clock's ledger asks."""
@@ -58,4 +78,8 @@ class StreamFaults:
             middle = len(data) // 2
             data = data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
         delays = self.delays_s.get(direction)
-        return ((delays.pop(0) if delays else 0.0, data),)
+        message = (delays.pop(0) if delays else 0.0, data)
+        if self.duplicated.get(direction, 0):
+            self.duplicated[direction] -= 1
+            return (message, message)
+        return (message,)

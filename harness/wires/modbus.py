@@ -258,7 +258,7 @@ class ModbusTcpServer:
         self._server = server
         loop = rig_loop()
         if isinstance(loop, VirtualLoop):
-            loop.name_line(listening, self.name, self.faults)
+            self.faults.line = loop.name_line(listening, self.name, self.faults)
 
     async def stop(self) -> None:
         """Stop listening and drop all clients."""

@@ -367,7 +367,12 @@ def decode_block(data: bytes) -> bytes:
     Raises:
         CodecError: no block, or not as many bytes as it says (a newline behind them is allowed).
     """
-    start, end = _block_span(data)
+    if data[:2] == b"#0":
+        return data[2:].removesuffix(b"\n")
+    span = block_span(data)
+    if span is None:
+        raise CodecError(f"a block's header is not whole: {data[:12]!r}")
+    start, end = span
     if len(data) < end or data[end:] not in {b"", b"\n", b"\r\n"}:
         raise CodecError(
             f"a block says that it has {end - start} bytes, and {len(data) - start} follow its header"
@@ -375,18 +380,20 @@ def decode_block(data: bytes) -> bytes:
     return data[start:end]
 
 
-def _block_span(data: bytes) -> tuple[int, int]:
-    """Where the bytes of the block that ``data`` begins with start and end, as its header says."""
-    if len(data) < 2 or data[:1] != b"#" or not data[1:2].isdigit():
-        raise CodecError(f"no IEEE 488.2 block, which starts with # and a digit: {data[:12]!r}")
-    digits = int(data[1:2])
-    if digits == 0:
-        return 2, len(data) - (1 if data.endswith(b"\n") else 0)
-    length = data[2 : 2 + digits]
-    if len(length) != digits or not length.isdigit():
-        raise CodecError(f"the length of a block is no number of {digits} digits: {data[:12]!r}")
-    start = 2 + digits
-    return start, start + int(length)
+def block_span(data: bytes) -> tuple[int, int] | None:
+    """Where the payload of the definite-length block that ``data`` begins with starts and ends.
+
+    None: the header has not come whole.
+
+    Raises:
+        CodecError: it is no such block.
+    """
+    mark, digits = data[:1], data[1:2]
+    start = 2 + int(digits) if digits.isdigit() else 2
+    length = data[2:start]
+    if mark not in {b"", b"#"} or digits not in b"123456789" or not (length.isdigit() or not length):
+        raise CodecError(f"expected a block '#<digits><length>...', got {data[:16]!r}")
+    return (start, start + int(length)) if digits and len(data) >= start else None
 
 
 _NUMBER = re.compile(
@@ -468,11 +475,12 @@ def _split(text: str, separator: str) -> list[str]:
                 raise CodecError(f"a string does not end: {text[position : position + 20]!r}")
             position = end + 1
         elif letter == "#" and text[position + 1 : position + 2].isdigit():
-            rest = text[position:].encode("latin-1")
-            end = _block_span(rest)[1]
-            if end > len(rest):
+            if text[position + 1] == "0":  # it ends with the message
+                break
+            span = block_span(text[position:].encode("latin-1"))
+            if span is None or position + span[1] > len(text):
                 raise CodecError(f"a block does not end: {text[position : position + 12]!r}")
-            position += end
+            position += span[1]
         elif letter == separator:
             pieces.append(text[start:position])
             position += 1

@@ -36,9 +36,12 @@ class LineTraffic:
                 self._file.write(_ASC_HEAD + "Begin Triggerblock Thu Jan 01 12:00:00.000 am 1970\n")
                 self._file.write("   0.000000 Start of measurement\n")
 
-    def frame(self, at_s: float, arbitration_id: int, data: bytes) -> None:
+    def frame(
+        self, at_s: float, arbitration_id: int, data: bytes | bytearray, *, is_extended: bool = False
+    ) -> None:
         """Log one CAN frame."""
-        text = f"{at_s:11.6f} 1  {arbitration_id:<15X} Rx   d {len(data)} {data.hex(' ').upper()}\n"
+        name = f"{arbitration_id:X}x" if is_extended else f"{arbitration_id:X}"
+        text = f"{at_s:11.6f} 1  {name:<15} Rx   d {len(data)} {data.hex(' ').upper()}\n"
         self._pieces.append(text)
         if len(self._pieces) >= 1024:
             self.flush()
@@ -54,12 +57,10 @@ class LineTraffic:
         shown = (
             data.decode("ascii")
             if data.isascii() and len(data) < 4096
-            else f"#{len(data)} bytes {data[:64].hex()}"
+            else f"#{len(data)} bytes {data[:64].hex()} SHA-256 {hashlib.sha256(data).hexdigest()}"
         )
         shown = shown.rstrip("\r\n").replace("\n", "\\n")
         self._pieces.append(f"{at_s:.6f} {'>' if sent else '<'} {shown}\n")
-        if shown.startswith("#"):
-            self._digest.update(data)
         if len(self._pieces) >= 1024:
             self.flush()
 

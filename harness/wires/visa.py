@@ -20,28 +20,12 @@ from harness.clock import End, VirtualLoop, now_s, rig_loop
 from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
 from harness.wires import Instrument
 from harness.wires.faults import StreamFaults
+from harness.wires.scpi import block_span
 from harness.wires.traffic import LineTraffic
 
 _PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 _MOST = 4_194_304
 """Largest answer in bytes; larger read-outs go in pieces."""
-
-
-def _block_size(answer: bytes) -> int | None:
-    """Give the whole length of an IEEE 488.2 definite-length block, header included; None: not yet known.
-
-    Raises:
-        CodecError: it is no such block.
-    """
-    if answer[:1] != b"#" or (len(answer) > 1 and not b"1" <= answer[1:2] <= b"9"):
-        raise CodecError(f"expected a block '#<digits><length>...', got {answer[:16]!r}")
-    if len(answer) < 2 or len(answer) < 2 + int(answer[1:2]):
-        return None
-    digits = int(answer[1:2])
-    length = answer[2 : 2 + digits]
-    if not length.isdigit():
-        raise CodecError(f"expected {digits} digits of a block's length, got {length!r}")
-    return 2 + digits + int(length)
 
 
 class VisaSocketLine:
@@ -115,7 +99,9 @@ class VisaSocketLine:
             raise WireClosed(f"{self}: cannot be opened: {error}") from error
         self._is_lost = self._is_partial = False
         self._counted = 0
-        self._socket = self._resource.visalib.sessions[self._resource.session].interface
+        session = self._resource.visalib.sessions[self._resource.session]
+        session.max_recv_size = _MOST  # it reads an answer whole, and nothing behind it
+        self._socket = session.interface
         assert self._socket is not None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Answers are read by their exact length, which the library would warn of each time.
@@ -128,6 +114,10 @@ class VisaSocketLine:
 
     async def close(self) -> None:
         """Disconnect; may be called twice."""
+        self._is_lost = False
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         resource, self._resource = self._resource, None
         if resource is None:
             return
@@ -172,16 +162,17 @@ class VisaSocketLine:
         return answer[2 + int(answer[1:2]) : -len(self._terminator)]
 
     async def _send(self, message: str) -> None:
+        if self._is_lost:
+            await self._disconnect()
+            await self.open()
         if self._resource is None or self._socket is None:
             raise WireClosed(f"{self}: {message!r} not sent: the line is closed")
-        if self._is_lost:
-            await self.close()
-            await self.open()
         data = message.encode("ascii") + self._terminator
         if self._traffic is not None:
             self._traffic.text(now_s(), True, data)
         resource = self._resource
         if self._end is None:
+            self._discard(self._socket)
             self._write(resource, message, data)
             return
         sent = asyncio.get_running_loop().create_future()
@@ -217,6 +208,8 @@ class VisaSocketLine:
             timer.cancel()
             self._found = None
             if self._socket is not None and (found.cancelled() or found.exception() is not None):
+                # What is still to come would answer the next question: that one connects anew.
+                self._is_lost = True
                 self._discard(self._socket)
         resource = self._resource
         if resource is None:
@@ -226,10 +219,13 @@ class VisaSocketLine:
             raise CodecError(
                 f"{self}: {message!r}: the library read {len(answer)} of {size} bytes ({status.name})"
             )
-        self._forget_seen()
         data = bytes(answer)
         if self._traffic is not None:
             self._traffic.text(now_s(), False, data)
+        self._counted -= size
+        if self._counted and self._socket is not None:  # more came than one answer
+            self._discard(self._socket)
+        self._forget_seen()
         return data
 
     def _give_up(self, found: asyncio.Future[int], message: str) -> None:
@@ -300,8 +296,8 @@ class VisaSocketLine:
             self._end.arrive(len(seen) - self._counted)
         self._counted = len(seen)
         if self._is_block:
-            size = _block_size(seen)
-            size = None if size is None else size + len(self._terminator)
+            span = block_span(seen)
+            size = None if span is None else span[1] + len(self._terminator)
         else:
             at = seen.find(self._terminator)
             size = None if at < 0 else at + len(self._terminator)
@@ -425,6 +421,8 @@ class InstrumentServer:
         instrument: that answers.
         terminator: that ends each message, both ways.
         faults: what the line does to messages, in virtual time.
+
+    A message ends at its terminator wherever that stands: a block sent to the instrument must not hold it.
     """
 
     def __init__(
@@ -450,7 +448,7 @@ class InstrumentServer:
         )
         self.port = self._server.sockets[0].getsockname()[1]
         if isinstance(loop, VirtualLoop):
-            loop.name_line(self._server, self.name, self.faults)
+            self.faults.line = loop.name_line(self._server, self.name, self.faults)
 
     async def stop(self) -> None:
         """Stop listening and drop all clients."""
