@@ -43,7 +43,7 @@ POLL_S = 1.0
 SETTLE_S = 30
 """Polls before the first turn: ramps, and what is built at first use."""
 
-# What lab1 carries in a second of a charge: six frames of the battery's set and its keep-alive; SunSpec 701 as
+# What lab1 carries in a second of a charge: six frames of the battery and one to it; SunSpec 701 as
 # far as it is used, and 103; the event register, and 38 items of 11 or 12 characters.
 FRAMES = {0x351: 8, 0x355: 4, 0x356: 6, 0x359: 7, 0x35C: 2, 0x35E: 8, 0x305: 8}
 BLOCKS = ((40307, 123), (40072, 52))

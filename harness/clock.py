@@ -20,10 +20,12 @@ import math
 import select
 import selectors
 import time
+import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from harness.errors import BenchError, ClockAlarm, Deadlock, Livelock, Overrun, Stall
@@ -42,6 +44,35 @@ LIVELOCK_AFTER_TURNS = 1_000_000
 def now_s() -> float:
     """Rig time of the running loop."""
     return asyncio.get_running_loop().time()
+
+
+def begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+    """Run ``work`` here and now as far as it goes; a task does the rest, None where there is no rest.
+
+    What answers without waiting then costs no task and no turn of the loop, and a virtual run is made of
+    such answers. Up to its first wait ``work`` has no task of its own (``asyncio.timeout`` asks for one).
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration:
+        return None
+    return asyncio.get_running_loop().create_task(_rest(work, waits_for))
+
+
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that waits for something already."""
+    while True:
+        try:
+            value = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - a cancellation too is for the work to see
+            step = partial(work.throw, error)
+        else:
+            step = partial(work.send, value)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return
 
 
 def wall_time() -> datetime:
@@ -98,6 +129,11 @@ class End:
     def __str__(self) -> str:
         name = self.line.name if self.line else f"{self.here[1]}->{self.there[1]}"
         return f"{name} ({'to' if self.is_near else 'from'} the device)"
+
+    def travels(self, data: bytes) -> Iterable[tuple[float, bytes]]:
+        """Give what becomes of a message once the line's faults have seen it: (delay in s, bytes)."""
+        faults = self.line.faults if self.line is not None else None
+        return ((0.0, data),) if faults is None else faults(self.is_near, data)
 
     def depart(self, count: int, send: Callable[[], object]) -> None:
         """Send ``count`` bytes as soon as the air is clear."""
@@ -237,11 +273,7 @@ class Mouth(asyncio.Transport):
         """Send in turn; the line's faults see it first."""
         if self._closing or not data:
             return
-        end = self._end
-        if end.line is None or end.line.faults is None:
-            end.depart(len(data), lambda: self._transport.write(data))
-            return
-        for delay_s, piece in end.line.faults(end.is_near, bytes(data)):
+        for delay_s, piece in self._end.travels(bytes(data)):
             if delay_s > 0:
                 self._loop.call_later(delay_s, self._send, piece)
             else:

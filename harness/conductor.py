@@ -12,13 +12,13 @@ from typing import Any, Literal, TextIO
 import pytest
 
 from harness.clock import rig_loop
-from harness.errors import ConfigurationError, RackproofError
+from harness.errors import Aborted, ConfigurationError, RackproofError
 from harness.judge import Verdict
 from harness.plans import PlanSpec, spec_of
 from harness.plugin import EXIT_NOT_TESTABLE
 from harness.report.terminal import LiveView, write_summary
 from harness.rig.bench import Bench
-from harness.session import Choice, PlanRun, RigSession
+from harness.session import Caught, Choice, PlanRun, RigSession
 
 _Outcome = Literal["passed", "failed", "skipped"]
 _OUTCOMES: Mapping[Verdict, _Outcome] = {Verdict.PASS: "passed", Verdict.NOT_TESTABLE: "skipped"}
@@ -209,16 +209,20 @@ class Conductor:
         report.outcome = _OUTCOMES.get(verdict, "failed")
         if verdict is Verdict.NOT_TESTABLE:
             report.longrepr = (str(item.path), 0, f"NOT TESTABLE: {run.message}")
-        elif verdict is not Verdict.PASS and (error is None or isinstance(error, RackproofError)):
+        elif verdict is not Verdict.PASS and (error is None or isinstance(error, RackproofError | Caught)):
             report.longrepr = f"{run.name} {run.spec.title}\n{verdict.words}\n{run.message}"
         self.live.end(verdict.words, run.message, run.rig_s)
         return report
 
     def pytest_keyboard_interrupt(self) -> None:
         """Conclude the plan that was running: it was stopped from outside."""
+        self._abort("stopped from the keyboard")
+
+    def _abort(self, why: str) -> None:
         for run in self.runs:
             if run.verdict is None:
-                run.conclude(KeyboardInterrupt("stopped from the keyboard"))
+                verdict = run.conclude(Aborted(why))
+                self.live.end(verdict.words, run.message, run.rig_s)
 
     # The end
 
@@ -227,9 +231,7 @@ class Conductor:
         run = self.rig_session.run
         if run is None:
             return
-        for plan_run in self.runs:
-            if plan_run.verdict is None:
-                plan_run.conclude(KeyboardInterrupt("the session ended before the plan did"))
+        self._abort("the session ended before the plan did")
         from harness.report.html import write_report  # noqa: PLC0415 - templates and plots load at the end
         from harness.report.junit import write_junit  # noqa: PLC0415
 

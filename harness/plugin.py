@@ -103,6 +103,13 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
         pytest.mark.asyncio(loop_scope=scope)(obj)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let ``-k`` choose a plan by its id."""
+    marker = item.get_closest_marker("plan")
+    if marker is not None:
+        item.extra_keyword_matches.update(map(str, marker.args))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a rig a plan cannot run: say so once, as a usage error."""

@@ -219,15 +219,31 @@ class GridSource(Device, Protocol):
         """Return to the steady voltage and frequency at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class PowerValues:
-    """A consistent set of one update of a power analyzer, at one node."""
+class PowerValues(Protocol):
+    """A consistent set of one update of a power analyzer, at one node.
 
-    voltage_v: Measured
-    current_a: Measured
-    power_w: Measured
-    reactive_power_var: Measured
-    frequency_hz: Measured
+    A driver may work an uncertainty out when its value is asked for; what was read never changes.
+    """
+
+    @property
+    def voltage_v(self) -> Measured:
+        """Line to neutral, mean of the phases; or direct."""
+
+    @property
+    def current_a(self) -> Measured:
+        """Of a phase, mean of the phases, without a sign; direct current has one."""
+
+    @property
+    def power_w(self) -> Measured:
+        """Active power, all phases."""
+
+    @property
+    def reactive_power_var(self) -> Measured:
+        """Reactive power, all phases; zero for direct current."""
+
+    @property
+    def frequency_hz(self) -> Measured:
+        """Frequency of the voltage; zero for direct current."""
 
 
 @dataclass(frozen=True, slots=True)

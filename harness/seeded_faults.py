@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from harness.errors import ConfigurationError
 from harness.rig.bench import FarSide
 from harness.rig.rig_file import RigFile
+from harness.rig.toml_file import near_miss
 
 KINDS = ("dead", "powerless", "frozen", "swapped", "silent")
 
@@ -38,15 +38,14 @@ class SeededFault:
         """
         kind, _, device = text.partition(":")
         if kind not in KINDS:
-            near = difflib.get_close_matches(kind, KINDS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigurationError(
-                f"--seed-fault {text!r}: unknown kind {kind!r}; known: {', '.join(KINDS)}{hint}"
+                f"--seed-fault {text!r}: unknown kind {kind!r}; "
+                f"known: {', '.join(KINDS)}{near_miss(kind, KINDS)}"
             )
         if device not in rig.devices:
-            known = ", ".join(rig.devices)
             raise ConfigurationError(
-                f"--seed-fault {text!r}: rig {rig.name} has no device {device!r}; it has: {known}"
+                f"--seed-fault {text!r}: rig {rig.name} has no device {device!r}; "
+                f"it has: {', '.join(rig.devices)}{near_miss(device, rig.devices)}"
             )
         if kind in {"dead", "powerless"} and rig.devices[device].role != "inverter":
             raise ConfigurationError(f"--seed-fault {text!r}: {kind} is a fault of an inverter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ from harness.safety.arming import arming_of
 from harness.safety.rest import come_to_rest, snapshot, switch_off
 from harness.seeded_faults import SeededFault
 from harness.wires.traffic import Traffic
+
+
+ENERGY_RESIDUAL_MAX = 0.001
+"""Share of the energy moved that an emulated plant may not account for in any run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +151,7 @@ class RigSession:
         reasons = refusals(self.rig, self.product)
         if reasons:
             return "; ".join(reasons)
-        return "" if self.is_virtual else arming_of(self.rig, spec.hazard)
+        return "" if self.is_virtual else arming_of(self.rig, spec.hazard, self.choice.rig)
 
     def open_run(self) -> Run:
         """Make the run's folder; once."""
@@ -217,7 +222,7 @@ class RigSession:
                     await switch_off(bench)
 
 
-class _Caught(Exception):
+class Caught(Exception):
     """Ends a plan under a seeded fault at its first judgement that is no PASS."""
 
 
@@ -233,6 +238,8 @@ class PlanRun:
         recorder: records it.
         verdict: once it is over.
         message: the first cause, or the judgements that were no PASS.
+        first_error: what ended the plan's function; an error on the way to rest must not hide it.
+        rest_error: what went wrong on the way to rest.
     """
 
     session: RigSession
@@ -247,6 +254,8 @@ class PlanRun:
     real_duration_s: float = 0.0
     verdict: Verdict | None = None
     message: str = ""
+    first_error: BaseException | None = None
+    rest_error: RackproofError | None = None
 
     @classmethod
     def begin(
@@ -277,7 +286,7 @@ class PlanRun:
         def on_judgement(judgement: Judgement) -> None:
             recorder.judgement(judgement)
             if session.seeded_faults and judgement.verdict is not Verdict.PASS:
-                raise _Caught(judgement.text)
+                raise Caught(judgement.text)
 
         judge = Judge(
             spec.measures,
@@ -318,16 +327,29 @@ class PlanRun:
                 await loop.guarded(
                     test(**fixtures), limit_s=self.spec.limit_s[self.session.form], name=self.name
                 )
+            except BaseException as error:
+                self.first_error = error
+                raise
             finally:
-                try:
-                    if self.spec.hazard != "reads":
-                        await come_to_rest(bench, settings)
-                finally:
-                    self._close_books(bench)
-                    self.rig_s = loop.time() - start_s
-                    loop.ticker.call = None
+                await self._end(bench, settings, start_s)
 
         return conduct
+
+    async def _end(self, bench: Bench, settings: Mapping[str, float], start_s: float) -> None:
+        """Come to rest and close the books, however the plan's function ended."""
+        try:
+            try:
+                if self.spec.hazard != "reads":
+                    await come_to_rest(bench, settings)
+            finally:
+                self._close_books(bench)
+                self.rig_s = rig_loop().time() - start_s
+                rig_loop().ticker.call = None
+        except RackproofError as error:
+            self.rest_error = error
+            if not isinstance(self.first_error, asyncio.CancelledError):
+                raise
+            # Stopped from the keyboard: another error would let pytest go on to the next plan.
 
     async def _note_identities(self, bench: Bench) -> None:
         """Record who stands on the rig, how far each driver was tried, and until when it is calibrated."""
@@ -356,6 +378,11 @@ class PlanRun:
             balance = bench.far_side.plant.balance()
             self.recorder.note("balance", balance)
             self.recorder.note("traffic", bench.setup.traffic.digests())
+            if abs(balance.residual_fraction) > ENERGY_RESIDUAL_MAX:
+                raise BenchError(
+                    f"the emulated plant lost {balance.residual_fraction:.3%} of its energy; "
+                    f"allowed {ENERGY_RESIDUAL_MAX:.1%}: its physics are wrong, and so is what was measured on it"
+                )
 
     def capture(self, name: str, channels: Mapping[str, Waveform], trigger_s: float | None = None) -> None:
         """Keep a capture's waveforms beside the journal."""
@@ -365,15 +392,15 @@ class PlanRun:
         """Find the verdict: the worst of all judgements and of how the plan ended; once."""
         if self.verdict is not None:
             return self.verdict
-        causes: list[str] = []
-        if error is not None and not isinstance(error, _Caught):
-            ended = _verdict_of(error)
-            causes.append(
-                str(error) if isinstance(error, RackproofError) else f"{type(error).__name__}: {error}"
-            )
-        else:
-            ended = Verdict.PASS
-            unjudged = () if error is not None else self.judge.unjudged()
+        errors = {id(each): each for each in (self.first_error, error, self.rest_error) if each is not None}
+        found = [each for each in errors.values() if not isinstance(each, Caught | asyncio.CancelledError)]
+        causes = [
+            str(each) if isinstance(each, RackproofError) else f"{type(each).__name__}: {each}"
+            for each in found
+        ]
+        ended = Verdict.worst(map(_verdict_of, found))
+        if error is None:
+            unjudged = self.judge.unjudged()
             if unjudged or not self.spec.measures:
                 ended = Verdict.ERROR
                 causes.append(
@@ -381,9 +408,11 @@ class PlanRun:
                     if unjudged
                     else "the plan declares no measure"
                 )
-        judged = [item for item in self.judge.judgements if item.verdict is not Verdict.PASS]
-        if not isinstance(error, RackproofError) or not judged or judged[-1].text != str(error):
-            causes += [item.text for item in judged]
+        causes += [
+            item.text
+            for item in self.judge.judgements
+            if item.verdict is not Verdict.PASS and item.text not in causes
+        ]
         self.verdict = Verdict.worst([ended, self.judge.worst()])
         self.message = "\n".join(causes)
         self.real_duration_s = real_s() - self.began_real_s

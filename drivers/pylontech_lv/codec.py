@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from struct import Struct
+from struct import error as StructError
 
 from drivers.pylontech_lv import points
 from drivers.pylontech_lv.points import Field, Kind
@@ -103,7 +104,12 @@ def _raw(field: Field, value: float) -> int:
 
 
 def _packed(kind: Kind, *values: float) -> bytes:
-    return kind.layout.pack(*map(_raw, kind.fields, values))
+    try:
+        return kind.layout.pack(
+            *[round(value * each.per_unit) for value, each in zip(values, kind.fields, strict=True)]
+        )
+    except StructError:  # one does not fit
+        return kind.layout.pack(*map(_raw, kind.fields, values))
 
 
 def decode_limits(data: bytes) -> Limits:

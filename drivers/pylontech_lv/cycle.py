@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NoReturn
 
 
-async def every(period_s: float, start_s: float, act: Callable[[], None]) -> NoReturn:
-    """Act at ``start_s``, and at ``start_s + n * period_s`` for ever; times that are past are left out.
+class Cycle:
+    """Acts at ``start_s``, and at ``start_s + n * period_s`` until it is stopped; past times are left out.
 
-    Each time is computed from the start, so nothing drifts and no rounding adds up.
+    Each time is computed from the start, so nothing drifts and no rounding adds up. What an act raises ends
+    the cycle, and is raised again by ``check`` and ``stop``.
+
+    Args:
+        period_s: in rig time.
+        start_s: rig time of the first act.
+        act: called by the loop itself: a task that wakes up for it would cost two more turns of the loop.
     """
-    loop = asyncio.get_running_loop()
-    count = 0
-    while True:
-        due = asyncio.Event()
-        timer = loop.call_at(start_s + count * period_s, due.set)
+
+    def __init__(self, period_s: float, start_s: float, act: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._period_s = period_s
+        self._start_s = start_s
+        self._act = act
+        self._count = 0
+        self._error: Exception | None = None
+        self._is_over = False
+        self._timer = self._loop.call_at(start_s, self._due)
+
+    def _due(self) -> None:
         try:
-            await due.wait()
-        finally:
-            timer.cancel()
-        act()
-        count = max(count, int((loop.time() - start_s) / period_s)) + 1
+            self._act()
+        except Exception as error:  # noqa: BLE001 - told to whoever asks next
+            self._error = error
+            self._is_over = True
+        if self._is_over:
+            return
+        passed = int((self._loop.time() - self._start_s) / self._period_s)
+        self._count = max(self._count, passed) + 1
+        self._timer = self._loop.call_at(self._start_s + self._count * self._period_s, self._due)
 
+    def check(self) -> None:
+        """Raise what ended it, if anything did."""
+        if self._error is not None:
+            raise self._error
 
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel and wait; raises what ended the task before, if anything did."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.result()
+    def stop(self) -> None:
+        """Act no more; raises as ``check`` does."""
+        self._is_over = True
+        self._timer.cancel()
+        self.check()

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from drivers.pylontech_lv import codec, points
 from drivers.pylontech_lv.codec import Flags, Limits, Measurements, State
-from drivers.pylontech_lv.cycle import end, every
+from drivers.pylontech_lv.cycle import Cycle
 from drivers.pylontech_lv.options import Options
 from drivers.pylontech_lv.points import KINDS, Kind
 from harness.clock import now_s
@@ -45,25 +45,23 @@ class Driver:
         self._any = asyncio.Event()
         self._first_s = 0.0
         self._stop_listening: Callable[[], None] | None = None
-        self._keep_alive: asyncio.Task[None] | None = None
+        self._keep_alive: Cycle | None = None
 
     async def open(self) -> None:
         """Listen, and begin to send 0x305. A battery that does not speak shows at its first reading."""
         await self.close()
         self._stop_listening = self._port.listen(KINDS, self._hear)
-        self._keep_alive = asyncio.create_task(
-            every(points.KEEP_ALIVE_PERIOD_S, now_s(), self._say_alive), name=f"{self.name} keep-alive"
-        )
+        self._keep_alive = Cycle(points.KEEP_ALIVE_PERIOD_S, now_s(), self._say_alive)
 
     async def close(self) -> None:
         """Send and listen no longer, and forget what was heard."""
         if self._stop_listening is not None:
             self._stop_listening()
             self._stop_listening = None
-        task, self._keep_alive = self._keep_alive, None
-        if task is not None:
+        cycle, self._keep_alive = self._keep_alive, None
+        if cycle is not None:
             with contextlib.suppress(WireClosed):  # told to whoever asked for a reading
-                await end(task)
+                cycle.stop()
         self._frames.clear()
         self._awaited.clear()
         self._any.clear()
@@ -152,7 +150,7 @@ class Driver:
             self._first_s = frame.at_s
             self._any.set()
         self._frames[frame.arbitration_id] = frame
-        if frame.arbitration_id in self._awaited:
+        if self._awaited and frame.arbitration_id in self._awaited:
             self._awaited.pop(frame.arbitration_id).set()
 
     def _say_alive(self) -> None:
@@ -184,7 +182,9 @@ class Driver:
 
     async def _variant(self) -> None:
         """Wait until the battery has spoken for a period, so that each kind it sends has come."""
-        await self._wait(self._any, "no frame of the battery")
+        if not self._any.is_set():
+            await self._wait(self._any, "no frame of the battery")
+        self._check_company()
         rest_s = self._first_s + self._period_s - now_s()
         if rest_s > 0.0:
             await asyncio.sleep(rest_s)
@@ -229,5 +229,4 @@ class Driver:
         """Tell why 0x305 is no longer sent: a battery that hears nothing may stop."""
         if self._keep_alive is None:
             raise WireClosed(f"{self.name}: not open")
-        if self._keep_alive.done():
-            self._keep_alive.result()
+        self._keep_alive.check()

@@ -6,15 +6,15 @@ from 0x360 on, several batteries on one bus, what SMA inverters send in 0x305.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drivers.pylontech_lv import codec, points
 from drivers.pylontech_lv.codec import Flags, Limits, Measurements, Requests, State, Versions
-from drivers.pylontech_lv.cycle import end, every
+from drivers.pylontech_lv.cycle import Cycle
 from drivers.pylontech_lv.options import Options
+from drivers.pylontech_lv.points import Kind
 from harness.clock import now_s
 from harness.wires import CanPort, Frame
 
@@ -57,10 +57,11 @@ class Emulator:
         self._plant = plant
         self._port: CanPort | None = None
         self._stop_listening: Callable[[], None] = lambda: None
-        self._task: asyncio.Task[None] | None = None
+        self._cycle: Cycle | None = None
         self._heard_s = 0.0
         self._messages: tuple[Message, ...] = ()
         self._has_connected = False
+        self._encoded: dict[int, tuple[tuple[Any, ...], Message]] = {}
         self._maker = codec.encode_maker(options.maker)
         major, minor = options.firmware
         self._versions = codec.encode_versions(
@@ -77,17 +78,15 @@ class Emulator:
             return
         self._heard_s = now_s()
         self._stop_listening = self._port.listen((points.KEEP_ALIVE,), self._hear)
-        self._task = asyncio.create_task(
-            every(self.options.period_s, now_s(), self._speak), name=f"{self.name} frames"
-        )
+        self._cycle = Cycle(self.options.period_s, now_s(), self._speak)
 
     async def stop(self) -> None:
         """Fall silent; raises what ended the sending before, if anything did."""
         self._stop_listening()
         self._stop_listening = lambda: None
-        task, self._task = self._task, None
-        if task is not None:
-            await end(task)
+        cycle, self._cycle = self._cycle, None
+        if cycle is not None:
+            cycle.stop()
 
     def _hear(self, frame: Frame) -> None:
         self._heard_s = frame.at_s
@@ -106,39 +105,65 @@ class Emulator:
         """Encode what the battery says at the plant's present, in the order of a set."""
         bms = self._plant.bms
         sign = -1.0 if self.swapped_sign else 1.0
-        limits = Limits(
+        is_older = self.options.variant == "359_35c"
+        measurements = Measurements(bms.voltage_v, sign * bms.current_a, bms.temperature_degc)
+        state = State(bms.soc, bms.soh)
+        limits = (
             bms.charge_voltage_limit_v,
             bms.charge_current_limit_a,
             bms.discharge_current_limit_a,
             bms.discharge_voltage_limit_v,
         )
-        measurements = Measurements(bms.voltage_v, sign * bms.current_a, bms.temperature_degc)
-        state, flags = State(bms.soc, bms.soh), self._flags()
-        is_older = self.options.variant == "359_35c"
         common = (
-            (points.LIMITS.identifier, codec.encode_limits(limits)),
+            self._steady(points.LIMITS, _limits, limits),
             (points.STATE.identifier, codec.encode_state(state, length=4 if is_older else 6)),
             (points.MEASUREMENTS.identifier, codec.encode_measurements(measurements)),
         )
+        is_lonely = now_s() - self._heard_s > self.options.keep_alive_timeout_s
+        flags = (bms.alarms, bms.warnings, is_lonely)
+        maker = (points.MAKER.identifier, self._maker)
         if is_older:
-            requests = Requests(bms.is_charge_allowed, bms.is_discharge_allowed)
+            allowed = (bms.is_charge_allowed, bms.is_discharge_allowed)
             return (
                 *common,
-                (points.PROTECTIONS.identifier, codec.encode_protections(flags, self.options.module_count)),
-                (points.REQUESTS.identifier, codec.encode_requests(requests)),
-                (points.MAKER.identifier, self._maker),
+                self._steady(points.PROTECTIONS, self._protections, flags),
+                self._steady(points.REQUESTS, _requests, allowed),
+                maker,
             )
         return (
             *common,
-            (points.ALARMS.identifier, codec.encode_alarms(flags, SUPPORTED)),
-            (points.MAKER.identifier, self._maker),
+            self._steady(points.ALARMS, _alarms, flags),
+            maker,
             (points.VERSIONS.identifier, self._versions),
         )
 
-    def _flags(self) -> Flags:
-        bms = self._plant.bms
-        alarms = frozenset(WORDS.get(alarm, alarm) for alarm in bms.alarms)
-        warnings = frozenset(WORDS.get(warning, warning) for warning in bms.warnings)
-        if now_s() - self._heard_s > self.options.keep_alive_timeout_s:
-            warnings |= {points.BMS_INTERNAL}
-        return Flags(alarms, warnings)
+    def _steady(self, kind: Kind, encode: Callable[..., bytes], values: tuple[Any, ...]) -> Message:
+        """Encode a frame anew only where its values have changed: they stand for hours."""
+        known = self._encoded.get(kind.identifier)
+        if known is None or known[0] != values:
+            known = self._encoded[kind.identifier] = values, (kind.identifier, encode(*values))
+        return known[1]
+
+    def _protections(self, alarms: frozenset[str], warnings: frozenset[str], is_lonely: bool) -> bytes:
+        return codec.encode_protections(_flags(alarms, warnings, is_lonely), self.options.module_count)
+
+
+def _limits(*limits: float) -> bytes:
+    return codec.encode_limits(Limits(*limits))
+
+
+def _requests(is_charge_allowed: bool, is_discharge_allowed: bool) -> bytes:
+    return codec.encode_requests(Requests(is_charge_allowed, is_discharge_allowed))
+
+
+def _alarms(alarms: frozenset[str], warnings: frozenset[str], is_lonely: bool) -> bytes:
+    return codec.encode_alarms(_flags(alarms, warnings, is_lonely), SUPPORTED)
+
+
+def _flags(alarms: frozenset[str], warnings: frozenset[str], is_lonely: bool) -> Flags:
+    """The plant's words in the wire's; a battery that has heard nobody for long warns."""
+    own = {points.BMS_INTERNAL} if is_lonely else set()
+    return Flags(
+        frozenset(WORDS.get(alarm, alarm) for alarm in alarms),
+        frozenset(WORDS.get(warning, warning) for warning in warnings) | own,
+    )

@@ -88,6 +88,7 @@ class Emulator:
         self._image = self._banks[1].image
         self._spans = [(bank.start, bank.end, bank) for bank in self._banks.values()]
         self._shown_alarms: frozenset[str] | None = None
+        self._tells_cells = False
 
     async def start(self) -> None:
         """Begin to listen on CAN, where a port is attached."""
@@ -106,7 +107,8 @@ class Emulator:
 
     def _hear(self, frame: Frame) -> None:
         """Take a frame of the battery; one too short is dropped."""
-        self._plant.advance(now_s())
+        if self._plant.now_s < frame.at_s:  # who sent it has looked at the plant, as a rule
+            self._plant.advance(frame.at_s)
         if frame.arbitration_id == LIMITS and (heard := bms_frames.limits(frame.data)) is not None:
             self._plant.converter.hear_bms(
                 heard.charge_current_limit_a, heard.discharge_current_limit_a, heard.charge_voltage_limit_v
@@ -142,6 +144,10 @@ class Emulator:
 
     def _show(self, bank: Bank, sample: Sample) -> None:
         """Bring one model's registers to the present."""
+        if bank.model.number == 802 and sample.cell_voltages_v is None:
+            self._tells_cells = True
+            sample.cell_voltages_v = self._cell_voltages_v()
+            bank.sample = None
         bank.show(sample)
         if bank.model.number == 701 and sample.maker_alarms != self._shown_alarms:
             self._shown_alarms = sample.maker_alarms
@@ -251,13 +257,18 @@ class Emulator:
             soh=soh,
             battery_voltage_v=voltage_v,
             battery_current_a=sign * current_a,
-            cell_voltages_v=plant.string.cell_voltages_v.copy(),
+            cell_voltages_v=self._cell_voltages_v() if self._tells_cells else None,
             charge_current_limit_a=bms.charge_current_limit_a,
             discharge_current_limit_a=bms.discharge_current_limit_a,
             is_contactor_closed=bms.contactor_closed,
             battery_alarms=bms.alarms,
             battery_warnings=bms.warnings,
         )
+
+    def _cell_voltages_v(self) -> tuple[float, float, float]:
+        """Lowest, mean and highest."""
+        cells_v = self._plant.string.cell_voltages_v
+        return float(cells_v.min()), float(cells_v.mean()), float(cells_v.max())
 
     def _act(self, written: Collection[str]) -> None:
         """Let the plant follow what was written."""

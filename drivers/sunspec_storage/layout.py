@@ -18,9 +18,6 @@ from drivers.sunspec_storage.points import Model
 from harness.roles import OperatingState
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from harness.plant import RigPlant
 
 
@@ -35,11 +32,12 @@ _BATTERY_EVENTS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sample:
-    """What the unit measured at one of its refreshes; SI, positive out of the battery.
+    """What the unit measured at one of its refreshes; SI, positive out of the battery. Never changed.
 
-    What it does not know is NaN, and goes out as "not implemented".
+    What it does not know is NaN, and goes out as "not implemented". Lowest, mean and highest cell voltages
+    cost as much as all the rest: None until somebody has read them.
     """
 
     at_s: float
@@ -66,7 +64,7 @@ class Sample:
     soh: float
     battery_voltage_v: float
     battery_current_a: float
-    cell_voltages_v: NDArray[np.float64]
+    cell_voltages_v: tuple[float, float, float] | None
     charge_current_limit_a: float
     discharge_current_limit_a: float
     is_contactor_closed: bool
@@ -691,9 +689,9 @@ def _fill_battery(bank: Bank, plant: RigPlant, ratings: _Ratings) -> None:
             "State": _battery_state,
             "Evt1": _event_bits,
             "V": lambda s: s.battery_voltage_v,
-            "CellVMin": lambda s: float(s.cell_voltages_v.min()),
-            "CellVAvg": lambda s: float(s.cell_voltages_v.mean()),
-            "CellVMax": lambda s: float(s.cell_voltages_v.max()),
+            "CellVMin": lambda s: s.cell_voltages_v[0] if s.cell_voltages_v else math.nan,
+            "CellVAvg": lambda s: s.cell_voltages_v[1] if s.cell_voltages_v else math.nan,
+            "CellVMax": lambda s: s.cell_voltages_v[2] if s.cell_voltages_v else math.nan,
             "A": lambda s: s.battery_current_a,
             "AChaMax": lambda s: s.charge_current_limit_a,
             "ADisChaMax": lambda s: s.discharge_current_limit_a,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from types import MappingProxyType
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from operator import mul
 
 from harness.errors import CodecError
 from harness.roles import Identity
@@ -41,48 +42,58 @@ def decode_number(text: str) -> float:
 
 
 def encode_value(value: float, digits: int) -> str:
-    """Write a number as the instrument does: three or more digits, an exponent of 0, 3, 6 ...."""
-    return _engineering(f"{value:.{digits - 1}e}")
-
-
-def encode_values(values: Sequence[float], digits: Sequence[int]) -> str:
-    """Write the answer to ``:NUMeric:NORMal:VALue?``, each value with its number of digits."""
-    return ",".join(map(_engineering, (_template(tuple(digits)) % tuple(values)).split(",")))
-
-
-@lru_cache(maxsize=8)
-def _template(digits: tuple[int, ...]) -> str:
-    """One format for all items of an answer: one call of it costs a quarter of as many calls."""
-    return ",".join(f"%.{count - 1}e" for count in digits)
-
-
-_EXPONENTS: Mapping[str, tuple[int, str]] = MappingProxyType(
-    {f"e{power:+03d}": (power % 3, f"E{power - power % 3:+03d}") for power in range(-99, 100)}
-)
-"""How Python ends a number: places by which the point moves, and how the instrument ends it."""
-
-
-def _engineering(text: str) -> str:
-    """Move the point of ``-1.2345e+02``, so that the exponent becomes a multiple of three."""
-    known = _EXPONENTS.get(text[-4:])
-    if known is None:
-        return _unusual(text)
-    shift, end = known
-    if shift == 0:
-        return text[:-4] + end
-    point = text.index(".")
-    moved = point + 1 + shift
-    decimals = text[moved:-4]
-    return f"{text[:point]}{text[point + 1 : moved]}{'.' if decimals else ''}{decimals}{end}"
-
-
-def _unusual(text: str) -> str:
-    """Write what is no number, and what only Python can hold: powers of three digits."""
+    """Write a number as the instrument does: three or more digits, an exponent of 0, 3, 6 ..."""
+    text = f"{value:.{digits - 1}e}"
     if text[-1] in "nf":
         return text.upper()
-    mantissa, power = text.split("e")
+    mantissa, _, power = text.partition("e")
     shift = int(power) % 3
-    return f"{_engineering(f'{mantissa}e{shift:+03d}')[:-4]}E{int(power) - shift:+03d}"
+    point = mantissa.index(".")
+    whole, decimals = mantissa[:point] + mantissa[point + 1 :][:shift], mantissa[point + 1 :][shift:]
+    return f"{whole}{'.' if decimals else ''}{decimals}E{int(power) - shift:+03d}"
+
+
+def encode_values(values: Sequence[float], digits: tuple[int, ...]) -> str:
+    """Write the answer to ``:NUMeric:NORMal:VALue?``, each value with its number of digits.
+
+    One format writes all of them: which one depends on the decade that each value is in, and as these
+    hardly ever change in a steady state, the formats are kept.
+    """
+    decades = tuple(map(bisect_right, _bounds(digits), map(abs, values)))
+    template, factors = _template(decades, digits)
+    if template:
+        return template % tuple(map(mul, values, factors))
+    return ",".join(map(encode_value, values, digits))
+
+
+_LOWEST, _HIGHEST = -9, 12
+"""Powers of ten between which values are written by a common format."""
+
+
+@cache
+def _bounds(digits: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
+    """For each item the values at which its next decade begins, rounded; below the first it is zero."""
+    return tuple(
+        (
+            5e-324,
+            *(float(f"{10 - 5 * 10.0**-count:.{count}f}e{power - 1}") for power in range(_LOWEST, _HIGHEST)),
+        )
+        for count in digits
+    )
+
+
+@lru_cache(maxsize=1024)
+def _template(decades: tuple[int, ...], digits: tuple[int, ...]) -> tuple[str, tuple[float, ...]]:
+    """A format for values in these decades, and the factor of each; empty where one is out of reach."""
+    pieces, factors = [], []
+    for decade, count in zip(decades, digits, strict=True):
+        power = decade + _LOWEST - 2 if decade else 0
+        if decade == 1 or power >= _HIGHEST - 1:
+            return "", ()
+        shift = power % 3
+        pieces.append(f"%.{count - 1 - shift}fE{power - shift:+03d}")
+        factors.append(10.0 ** (shift - power))
+    return ",".join(pieces), tuple(factors)
 
 
 def decode_error(text: str) -> tuple[int, str]:
@@ -95,9 +106,10 @@ def decode_error(text: str) -> tuple[int, str]:
 
 def decode_events(text: str) -> int:
     """Read the extended event register; CodecError where it is no whole number."""
-    if not re.fullmatch(r"\s*\d{1,5}\s*", text, re.ASCII):
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5):
         raise CodecError(f"{text[:40]!r} is no event register")
-    return int(text)
+    return int(digits)
 
 
 def decode_identity(text: str) -> Identity:

@@ -88,6 +88,7 @@ class _Limit(NamedTuple):
 class _Limits:
     """What does not change from update to update at one node: signs, and standard uncertainties."""
 
+    source: str
     is_dc: bool
     sign: int
     phases: int
@@ -102,6 +103,77 @@ class _Limits:
     sensor: float
     power_factor: float
     frequency: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """One update at one node: ``roles.PowerValues``. Values were recorded as they came.
+
+    Uncertainties are worked out when they are asked for: a running charge looks at three of ten values.
+    """
+
+    limits: _Limits
+    window_s: tuple[float, float]
+    u_v: float
+    i_a: float
+    p_w: float
+    q_var: float
+    f_hz: float
+
+    def _measured(self, quantity: str, value: float, parts: Mapping[str, float]) -> Measured:
+        source = f"{self.limits.source}.{quantity}"
+        return measured(value, _UNITS[quantity], parts, window_s=self.window_s, sources=(source,))
+
+    @property
+    def voltage_v(self) -> Measured:
+        parts = {
+            "reading and range": self.limits.voltage.of(self.u_v),
+            "resolution": _resolution(self.u_v, points.DIGITS),
+        }
+        return self._measured("voltage_v", self.u_v, parts)
+
+    @property
+    def current_a(self) -> Measured:
+        limits = self.limits
+        parts = {
+            "reading and range": limits.current.of(self.i_a),
+            "resolution": _resolution(self.i_a, points.DIGITS),
+            "zero of the current": limits.zero_a,
+            "current sensor": limits.sensor * self.i_a,
+        }
+        return self._measured("current_a", self.i_a, parts)
+
+    @property
+    def power_w(self) -> Measured:
+        limits = self.limits
+        parts = {
+            "reading and range": limits.power.of(self.p_w),
+            "resolution": _resolution(self.p_w, points.DIGITS),
+            "zero of the current": limits.zero_w,
+            "current sensor": limits.sensor * self.p_w,
+            "power factor": limits.power_factor * self.q_var,
+        }
+        return self._measured("power_w", self.p_w, parts)
+
+    @property
+    def reactive_power_var(self) -> Measured:
+        limits = self.limits
+        if limits.is_dc:
+            return self._measured("reactive_power_var", self.q_var, {})
+        # It is computed from apparent and active power, which is coarse near unity power factor.
+        apparent_va = self.u_v * abs(self.i_a) * limits.conductors
+        share = min((self.p_w / apparent_va) ** 2, 1.0) if apparent_va > 0.0 else 1.0
+        term = math.sqrt(points.REACTIVE_POWER_FACTOR_TERM - share) - math.sqrt(1.0 - share)
+        parts = {
+            "apparent power": limits.apparent.of(apparent_va),
+            "power factor": rectangular(term * limits.power_range_w),
+            "current sensor": limits.sensor * apparent_va,
+        }
+        return self._measured("reactive_power_var", self.q_var, parts)
+
+    @property
+    def frequency_hz(self) -> Measured:
+        return self._measured("frequency_hz", self.f_hz, {"reading": self.limits.frequency * self.f_hz})
 
 
 class Driver:
@@ -459,65 +531,27 @@ class Driver:
         return measured(value, _UNITS[quantity], parts, window_s=window_s, sources=(reading.source,))
 
     def _power_values(self, node: str, update: _Update) -> PowerValues:
+        """Record what an update has for a node."""
         limits = self._limits.get(node)
         if limits is None:
             limits = self._limits[node] = self._limits_at(node)
-        is_dc, sign, phases = limits.is_dc, limits.sign, limits.phases
-        values, window_s = update.values, update.window_s
-        voltage_v = self._value(node, "UDC" if is_dc else "URMS", values)
-        current_a = self._value(node, "IDC", values) * sign if is_dc else self._value(node, "IRMS", values)
-        power_w = self._value(node, "P", values) * sign * phases
-        reactive_var = 0.0 if is_dc else self._value(node, "Q", values) * sign * phases
-        frequency_hz = 0.0 if is_dc else self._value(node, "FU", values)
-        return PowerValues(
-            voltage_v=self._found(
-                node,
-                "voltage_v",
-                voltage_v,
-                {
-                    "reading and range": limits.voltage.of(voltage_v),
-                    "resolution": _resolution(voltage_v, points.DIGITS),
-                },
-                window_s,
-            ),
-            current_a=self._found(
-                node,
-                "current_a",
-                current_a,
-                {
-                    "reading and range": limits.current.of(current_a),
-                    "resolution": _resolution(current_a, points.DIGITS),
-                    "zero of the current": limits.zero_a,
-                    "current sensor": limits.sensor * current_a,
-                },
-                window_s,
-            ),
-            power_w=self._found(
-                node,
-                "power_w",
-                power_w,
-                {
-                    "reading and range": limits.power.of(power_w),
-                    "resolution": _resolution(power_w, points.DIGITS),
-                    "zero of the current": limits.zero_w,
-                    "current sensor": limits.sensor * power_w,
-                    "power factor": limits.power_factor * reactive_var,
-                },
-                window_s,
-            ),
-            reactive_power_var=self._found(
-                node,
-                "reactive_power_var",
-                reactive_var,
-                {}
-                if is_dc
-                else _reactive_parts(limits, power_w, voltage_v * abs(current_a) * limits.conductors),
-                window_s,
-            ),
-            frequency_hz=self._found(
-                node, "frequency_hz", frequency_hz, {"reading": limits.frequency * frequency_hz}, window_s
-            ),
+        is_dc, sign, phases, values = limits.is_dc, limits.sign, limits.phases, update.values
+        found = _Values(
+            limits,
+            update.window_s,
+            self._value(node, "UDC" if is_dc else "URMS", values),
+            self._value(node, "IDC", values) * sign if is_dc else self._value(node, "IRMS", values),
+            self._value(node, "P", values) * sign * phases,
+            0.0 if is_dc else self._value(node, "Q", values) * sign * phases,
+            0.0 if is_dc else self._value(node, "FU", values),
         )
+        record, at_s = self._voice.reading, update.window_s[1]
+        record(f"{node}.voltage_v", found.u_v, at_s)
+        record(f"{node}.current_a", found.i_a, at_s)
+        record(f"{node}.power_w", found.p_w, at_s)
+        record(f"{node}.reactive_power_var", found.q_var, at_s)
+        record(f"{node}.frequency_hz", found.f_hz, at_s)
+        return found
 
     def _limits_at(self, node: str) -> _Limits:
         wiring, is_dc = self._wiring(node), _is_dc(node)
@@ -529,6 +563,7 @@ class Driver:
         voltage = limit(points.DC_VOLTAGE if is_dc else points.AC_VOLTAGE, wiring.u_range_v)
         current = limit(points.DC_CURRENT if is_dc else points.AC_CURRENT, wiring.current_range_a)
         return _Limits(
+            source=f"{self._voice.device}.{node}",
             is_dc=is_dc,
             sign=wiring.sign,
             phases=wiring.balanced_phases,
@@ -547,17 +582,6 @@ class Driver:
             power_factor=rectangular(points.POWER_FACTOR_OF_REACTIVE),
             frequency=rectangular(points.FREQUENCY_OF_READING),
         )
-
-
-def _reactive_parts(limits: _Limits, power_w: float, apparent_va: float) -> dict[str, float]:
-    """Reactive power is computed from apparent and active power, which is coarse near unity."""
-    share = min((power_w / apparent_va) ** 2, 1.0) if apparent_va > 0.0 else 1.0
-    term = math.sqrt(points.REACTIVE_POWER_FACTOR_TERM - share) - math.sqrt(1.0 - share)
-    return {
-        "apparent power": limits.apparent.of(apparent_va),
-        "power factor": rectangular(term * limits.power_range_w),
-        "current sensor": limits.sensor * apparent_va,
-    }
 
 
 _UNITS = {

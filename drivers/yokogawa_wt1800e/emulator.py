@@ -69,7 +69,7 @@ class _Readout(NamedTuple):
     """
 
     items: Sequence[tuple[str, str]]
-    digits: Sequence[int]
+    digits: tuple[int, ...]
     targets: Mapping[str, tuple[Sequence[Element], bool]]
 
 
@@ -398,7 +398,7 @@ class Emulator:
 
     def _send_values(self, call: Call) -> str | bytes:
         values = self._held if self._held is not None else self._values()
-        digits: Sequence[int] = self._items_sent().digits
+        digits = self._items_sent().digits
         if call.arguments:
             index = int(number(call.only(), minimum=1, maximum=max(self._item_count, 1))) - 1
             values, digits = values[index : index + 1], digits[index : index + 1]
@@ -433,7 +433,7 @@ class Emulator:
                     wants = function in INTEGRATED or targets.get(target, ([], False))[1]
                     targets[target] = (elements if is_wired else [], wants)
             digits = [points.ENERGY_DIGITS if item[0] in INTEGRATED else points.DIGITS for item in items]
-            self._readout = _Readout(items, digits, targets)
+            self._readout = _Readout(items, tuple(digits), targets)
         return self._readout
 
     def _forget_settings(self) -> None:

@@ -53,8 +53,7 @@ class Element:
         return self.i_range_a * (self.ratio if self.is_scaled else 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(NamedTuple):
     """What one node integrated before the stretch that is running."""
 
     out_j: float = 0.0
@@ -72,15 +71,8 @@ class Sums:
         )
 
 
-class _Error(NamedTuple):
-    """Error of one channel: shares of the reading, and in its unit."""
-
-    gain: float
-    offset: float
-    noise: float
-
-    def of(self, reading: float, draw: float) -> float:
-        return self.gain * reading + self.offset + self.noise * draw
+Error = tuple[float, float, float]
+"""What a channel makes of a true value: factor, offset, and what the noise's draw is multiplied by."""
 
 
 class _Channel(NamedTuple):
@@ -94,11 +86,11 @@ class _Channel(NamedTuple):
     most_v: float
     most_a: float
     first_draw: int
-    u: _Error
-    i: _Error
-    p: _Error
-    q: _Error
-    f: _Error
+    u: Error
+    i: Error
+    p: Error
+    q: Error
+    f: Error
 
 
 class _Flow(NamedTuple):
@@ -158,32 +150,27 @@ class Meter:
     def momentary(self, elements: Sequence[Element]) -> Mapping[str, float]:
         """Items of one element or wiring unit that are no integrals; all INF beyond a range."""
         u_v = i_a = u_dc_v = i_dc_a = p_w = q_var = s_va = f_hz = 0.0
-        noise, turn = self._noise, self._turn
         for element in elements:
-            channel = self._channel(element)
-            flow = self._flow(channel.node)
-            phase, factor = channel.phase, channel.factor
-            u_draw, i_draw, p_draw, q_draw, f_draw = noise[channel.first_draw : channel.first_draw + 5]
+            channel = self._channels.get(element.number) or self._channel(element)
+            node, phase, sign, is_dc, factor, most_v, most_a, first, u, i, p, q, f = channel
+            flow = self._flows.get(node) or self._flow(node)
+            u_draw, i_draw, p_draw, q_draw, f_draw = self._noise[first : first + 5]
+            sign *= self._turn
             # Behind a current sensor that is not scaled back the element sees the secondary current.
-            through = flow.shares[phase] * factor * channel.sign * turn
-            power_w = flow.power_w * through
-            p_w += power_w + channel.p.of(power_w, p_draw)
-            volts = flow.volts[phase]
-            volts += channel.u.of(volts, u_draw)
-            if channel.is_dc:
-                current_a = flow.current_a * factor * channel.sign * turn
-                current_a += channel.i.of(current_a, i_draw)
+            through = flow.shares[phase] * factor * sign
+            p_w += p[0] * flow.power_w * through + p[1] + p[2] * p_draw
+            volts = u[0] * flow.volts[phase] + u[1] + u[2] * u_draw
+            if is_dc:
+                current_a = i[0] * flow.current_a * factor * sign + i[1] + i[2] * i_draw
                 u_dc_v += volts
                 i_dc_a += current_a
                 amperes = abs(current_a)
             else:
                 volts = max(volts, 0.0)
-                amperes = flow.amperes[phase] * factor
-                amperes = max(amperes + channel.i.of(amperes, i_draw), 0.0)
-                reactive_var = flow.reactive_var * through
-                q_var += reactive_var + channel.q.of(reactive_var, q_draw)
-                f_hz = flow.frequency_hz + channel.f.of(flow.frequency_hz, f_draw)
-            if abs(volts) > channel.most_v or amperes > channel.most_a:
+                amperes = max(i[0] * flow.amperes[phase] * factor + i[1] + i[2] * i_draw, 0.0)
+                q_var += q[0] * flow.reactive_var * through + q[1] + q[2] * q_draw
+                f_hz = f[0] * flow.frequency_hz + f[1] + f[2] * f_draw
+            if abs(volts) > most_v or amperes > most_a:
                 return dict.fromkeys(MOMENTARY, math.inf)
             u_v += volts
             i_a += amperes
@@ -213,9 +200,9 @@ class Meter:
             sums: what the node integrated in ``seconds``.
         """
         element = elements[0]
-        channel = self._channel(element)
+        channel = self._channels.get(element.number) or self._channel(element)
         share = len(elements) / (1 if channel.is_dc else 3)
-        range_w = sum(each.u_range_v * each.current_range_a for each in elements)
+        range_w = sum([each.u_range_v * each.current_range_a for each in elements])
 
         def counted(quantity: str, plus: float, minus: float, range_: float) -> tuple[float, float]:
             """Both directions with this channel's errors, in the unit of ``range_`` times hours."""
@@ -246,18 +233,12 @@ class Meter:
         }
 
     def _flow(self, node: str) -> _Flow:
-        found = self._flows.get(node)
-        if found is None:
-            found = self._flows[node] = _flow_between(self._before[node], self._after[node])
-        return found
+        """Compute what flowed at a node in the update."""
+        flow = self._flows[node] = _flow_between(self._before[node], self._after[node])
+        return flow
 
     def _channel(self, element: Element) -> _Channel:
-        found = self._channels.get(element.number)
-        if found is None:
-            found = self._channels[element.number] = self._channel_of(element)
-        return found
-
-    def _channel_of(self, element: Element) -> _Channel:
+        """Compute what only settings change."""
         wiring = element.wiring
         if wiring is None:
             raise ValueError(f"element {element.number} is not connected")
@@ -267,7 +248,7 @@ class Meter:
         of_p = points.DC_POWER if is_dc else points.AC_POWER
         of_f = points.Accuracy(points.FREQUENCY_OF_READING / 4, 0.0)
         range_w = element.u_range_v * element.current_range_a
-        return _Channel(
+        channel = self._channels[element.number] = _Channel(
             element.node,
             element.phase,
             wiring.sign,
@@ -282,12 +263,13 @@ class Meter:
             self._error(element, "q", of_p, range_w),
             self._error(element, "f", of_f, 0.0),
         )
+        return channel
 
-    def _error(self, element: Element, quantity: str, limits: points.Accuracy, range_: float) -> _Error:
+    def _error(self, element: Element, quantity: str, limits: points.Accuracy, range_: float) -> Error:
         """Error within the accuracy: most of it stays for the instrument's life, some of it is noise."""
         gain, offset = self._systematics(element, quantity)
         of_range = limits.of_range * range_
-        return _Error(gain * limits.of_reading, offset * of_range, 0.1 * of_range / _FULL_DRAW)
+        return 1.0 + gain * limits.of_reading, offset * of_range, 0.1 * of_range / _FULL_DRAW
 
     def _systematics(self, element: Element, quantity: str) -> tuple[float, float]:
         """Gain and offset of one channel, as shares of their limits."""

@@ -13,10 +13,10 @@ heat when it goes in.
 
 All cells carry one current, share their two time constants, and their curves are lines between few nodes. So
 the sums over the string follow the same equations, and a step is a handful of scalars. What a single cell
-does follows from the sums and from coefficients that are noted at an *anchor*: a state at which all cells
-were looked at. A new anchor is taken where a cell reaches a node, where the current changes its direction,
-and after 0.4 % of charge or 0.1 K; between two of them the sums are exact but for the product of the drifts
-of charge and temperature (3e-6 of the resistance), and the cells' shares of it stand (0.05 mV).
+does follows from the sums and from what was noted at the last *anchor*, where all cells were looked at. A new
+one is taken where a cell reaches a node, where the current changes its direction, after 1 % of charge or
+0.3 K, and where a cell's share of the drop has moved by 5e-4 of itself. In between the sums are exact but for
+the product of both drifts (4e-5 of the resistance), and each cell keeps its share.
 
 Not modelled: hysteresis, entropic heat, more than one RC branch, ageing, balancing, differences between
 parallel cells, heat between neighbours, gas.
@@ -25,6 +25,7 @@ parallel cells, heat between neighbours, gas.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +38,58 @@ FloatArray = NDArray[np.float64]
 
 _SECONDS_A_DAY = 86_400.0
 
-_ANCHOR_SOC = 0.004
-_ANCHOR_K = 0.1
+_ANCHOR_SOC = 0.01
+_ANCHOR_K = 0.3
+_ANCHOR_SHARE = 5e-4
 
 Range = tuple[float, float]
 """Least and largest."""
 
+Line = tuple[float, float, float]
+"""Value, fall for each coulomb, rise for each kelvin."""
+
 Source = tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class _Anchor:
+    """What was noted when all cells were looked at; arrays have the shape (n,) or (rows, n).
+
+    Attributes:
+        ocv_v: sum of the open-circuit voltages, here.
+        ocv_per_c: what it falls by for each coulomb out of every cell.
+        ocv_per_s: what it falls by in a second of self-discharge.
+        leak_a: self-discharge of the string, weighted with the cells' voltages.
+        warmth_k: sum of the cells' temperatures above ambient, here.
+        resistances: sum of the resistances, its fall for each coulomb and its rise for each kelvin of
+            ``warmth_k``; index 0 (False) discharging, 1 (True) charging.
+        direction: current that the shares are made for.
+        charge_c: charge that may go, in and out, until a cell reaches a node.
+        warmth_range_k: range of ``warmth_k`` until a cell reaches a node.
+        soc: capacity-weighted mean, and what it falls by in a second of self-discharge.
+        cell_socs: and what they fall by in a second.
+        cell_voltages: rows of open-circuit voltage, of its fall for each coulomb and for each second, of what
+            the drop has beyond its share (it decays), and of the share of the drop.
+        cell_temperatures: rows of what the warmth has beyond its share (it decays), and of the share.
+        voltage_spans: of open-circuit voltage, its fall for each coulomb, own drop, share.
+        temperature_spans: of own warmth, share.
+    """
+
+    ocv_v: float
+    ocv_per_c: float
+    ocv_per_s: float
+    leak_a: float
+    warmth_k: float
+    resistances: tuple[Line, Line]
+    direction: float
+    charge_c: Range
+    warmth_range_k: Range
+    soc: tuple[float, float]
+    cell_socs: tuple[FloatArray, FloatArray]
+    cell_voltages: FloatArray
+    cell_temperatures: FloatArray
+    voltage_spans: tuple[Range, Range, Range, Range]
+    temperature_spans: tuple[Range, Range]
 
 
 class BatteryString:
@@ -54,6 +100,7 @@ class BatteryString:
         current_a: out of the battery.
         capacity_ah: charge between empty and full, mean of the places.
         voltage_v: at the string's terminals, before the contactors.
+        start_voltage_v: there at the start of the last step, with its current flowing.
         heat_j: resistive heat since time zero, connections included.
         coulombic_loss_j: energy of charge that did not stay, while charging.
         self_discharge_j: energy of charge that leaked.
@@ -82,6 +129,8 @@ class BatteryString:
         self._leak_per_s = cell.self_discharge_per_day / _SECONDS_A_DAY
         self._per_c = 1.0 / self._capacity_c
         self._weight = self._capacity_c / self._capacity_c.sum()
+        self._mean_per_c = float(self._per_c.dot(self._weight))
+        self._most_leak_a = self._leak_per_s * float(self._capacity_c.max())
         self._ones = np.ones(count)
         self.capacity_ah = float(self._capacity_c.mean()) / 3600.0
         self._series_share = cell.series_share
@@ -89,20 +138,28 @@ class BatteryString:
         self._refused = 1.0 - cell.coulombic_efficiency
         self._tables = _Tables(cell)
         self.current_a = 0.0
+        self.voltage_v = 0.0
         self.heat_j = 0.0
         self.coulombic_loss_j = 0.0
         self.self_discharge_j = 0.0
+        self.start_voltage_v = 0.0
+        # Since the anchor: charge out of every cell, time of self-discharge, what is left of own drop and warmth.
+        self._gone_c = self._leaking_s = 0.0
+        self._decayed = self._cooled = 1.0
+        # Sums over the string.
+        self._ocv_v = self._branch_v = self._warmth_k = self._dropped_v = 0.0
         self._note_duration(1.0)
         start_degc = ambient_degc if spec.temperature_degc is None else spec.temperature_degc
         socs: FloatArray = spec.soc + spread("soc", spec.spread.soc)
-        self._take_anchor(socs, np.full(count, start_degc), np.zeros(count), 0.0)
+        self._anchor = self._look(socs, np.full(count, start_degc), np.zeros(count), 0.0)
+        self._refresh()
         self._stored_at_start_j = self._energy_j()
 
     @property
     def soc(self) -> float:
         """State of charge of the string: the mean of its places, weighted with their capacity."""
-        at_anchor, per_c, per_s = self._mean_soc
-        return at_anchor - self._gone_c * per_c - self._leaking_s * per_s
+        at_anchor, per_s = self._anchor.soc
+        return at_anchor - self._gone_c * self._mean_per_c - self._leaking_s * per_s
 
     @property
     def soh(self) -> float:
@@ -117,38 +174,41 @@ class BatteryString:
     @property
     def cell_socs(self) -> FloatArray:
         """State of charge at each place, shape (n,)."""
-        at_anchor, per_c, per_s = self._soc_rows
-        return at_anchor - self._gone_c * per_c - self._leaking_s * per_s
+        at_anchor, per_s = self._anchor.cell_socs
+        found: FloatArray = at_anchor - self._gone_c * self._per_c - self._leaking_s * per_s
+        return found
 
     @property
     def cell_temperatures_degc(self) -> FloatArray:
         """Temperature at each place, shape (n,)."""
-        own, share = self._temperature_rows
-        return self.ambient_degc + self._cooled * own + self._warmth_k * share
+        parts = np.array((self._cooled, self._warmth_k))
+        found: FloatArray = self.ambient_degc + parts.dot(self._anchor.cell_temperatures)
+        return found
 
     @cell_temperatures_degc.setter
     def cell_temperatures_degc(self, degc: FloatArray) -> None:
-        self._take_anchor(self.cell_socs, np.array(degc), self._cell_branches_v(), self._direction)
+        branches_v = self._cell_branches_v()
+        self._anchor = self._look(self.cell_socs, np.array(degc), branches_v, self._anchor.direction)
+        self._refresh()
         self.touched = True
 
     @property
     def cell_voltages_v(self) -> FloatArray:
         """Voltage at each place, shape (n,)."""
-        ocv_v, per_c, per_s, own, share = self._voltage_rows
-        return (
-            ocv_v
-            - self._gone_c * per_c
-            - self._leaking_s * per_s
-            - self._decayed * own
-            - self._drop_v(self.current_a) * share
-        )
+        parts = np.array((1.0, -self._gone_c, -self._leaking_s, -self._decayed, -self._dropped_v))
+        found: FloatArray = parts.dot(self._anchor.cell_voltages)
+        return found
 
     def voltage_bounds_v(self) -> Range:
         """Bounds of all cell voltages, some millivolts wide, that cost next to nothing."""
         (ocv_low, ocv_high), (slope_low, slope_high), (own_low, own_high), (share_low, share_high) = (
-            self._voltage_spans
+            self._anchor.voltage_spans
         )
-        gone, decayed, drop_v = self._gone_c + self._leaking_s * self._leak_a, self._decayed, self._dropped_v
+        gone, decayed, drop_v = (
+            self._gone_c + self._leaking_s * self._most_leak_a,
+            self._decayed,
+            self._dropped_v,
+        )
         if gone < 0.0:
             slope_low, slope_high = slope_high, slope_low
         if drop_v < 0.0:
@@ -160,7 +220,7 @@ class BatteryString:
 
     def temperature_bounds_degc(self) -> Range:
         """Bounds of all cell temperatures, a fraction of a kelvin wide, that cost next to nothing."""
-        (own_low, own_high), (share_low, share_high) = self._temperature_spans
+        (own_low, own_high), (share_low, share_high) = self._anchor.temperature_spans
         warmth_k, cooled = self._warmth_k, self._cooled
         if warmth_k < 0.0:
             share_low, share_high = share_high, share_low
@@ -188,7 +248,7 @@ class BatteryString:
             return known
         mean, end = self._mean_decay, self._decay
         resistance_ohm = self._resistance_ohm(is_charging)
-        slope_ohm = duration_s * self._ocv_per_c
+        slope_ohm = duration_s * self._anchor.ocv_per_c
         if is_charging:
             slope_ohm -= slope_ohm * self._refused
         fixed_ohm = self._connection_ohm + resistance_ohm
@@ -222,8 +282,8 @@ class BatteryString:
         Returns:
             Energy out of the terminals, in J.
         """
-        if current_a != 0.0 and current_a * self._direction <= 0.0:
-            self._anchor_here(current_a)
+        if current_a != 0.0 and current_a * self._anchor.direction <= 0.0:
+            self._look_again(current_a)
         if duration_s != self._duration_s:
             self._note_duration(duration_s)
         is_charging = current_a < 0.0
@@ -231,32 +291,35 @@ class BatteryString:
         resistance_ohm = self._resistance_ohm(is_charging)
         series_v = current_a * self._series_share * resistance_ohm
         final_v = current_a * resistance_ohm - series_v
-        swing_v = self._branch_v - final_v
+        branch_v = self._branch_v
+        swing_v = branch_v - final_v
         drop_v = series_v + final_v + self._mean_decay * swing_v
         self._branch_v = final_v + self._decay * swing_v
         self._decayed *= self._decay
 
         # Charge lost at each place a second: what leaks, and what of the charge current does not stay.
         before_v = self._ocv_v
+        self.start_voltage_v = before_v - branch_v - series_v - current_a * self._connection_ohm
         self._gone_c = gone_c = self._gone_c + (current_a + refused_a) * duration_s
         self._leaking_s = leaking_s = self._leaking_s + duration_s
-        self._ocv_v = self._anchor_ocv_v - gone_c * self._ocv_per_c - leaking_s * self._ocv_per_s
-        lost_a = self._lost_a + refused_a
+        anchor = self._anchor
+        self._ocv_v = anchor.ocv_v - gone_c * anchor.ocv_per_c - leaking_s * anchor.ocv_per_s
+        leak_a = anchor.leak_a
+        lost_a = leak_a + refused_a
         heat_w = current_a * drop_v
         final_k = (heat_w + lost_a * 0.5 * (before_v + self._ocv_v)) * self._kelvin_per_w
         self._warmth_k = final_k + self._cooling * (self._warmth_k - final_k)
         self._cooled *= self._cooling
         self.current_a = current_a
 
-        gone_c += leaking_s * self._leak_a
-        if not (
-            self._least_c <= gone_c <= self._most_c and self._least_k <= self._warmth_k <= self._most_k
-        ):
-            self._anchor_here(current_a)
+        gone_c += leaking_s * self._most_leak_a
+        (least_c, most_c), (least_k, most_k) = anchor.charge_c, anchor.warmth_range_k
+        if not (least_c <= gone_c <= most_c and least_k <= self._warmth_k <= most_k):
+            self._look_again(current_a)
         self._refresh()
         ocv_j = duration_s * 0.5 * (before_v + self._ocv_v)
         self.coulombic_loss_j += refused_a * ocv_j
-        self.self_discharge_j += self._lost_a * ocv_j
+        self.self_discharge_j += leak_a * ocv_j
         lost_w = heat_w + current_a * current_a * self._connection_ohm
         self.heat_j += duration_s * lost_w
         return current_a * ocv_j - duration_s * lost_w
@@ -297,21 +360,24 @@ class BatteryString:
 
     def _resistance_ohm(self, is_charging: bool) -> float:
         """Sum of the cells' total resistances."""
-        at_anchor, per_c, per_k = self._resistances[is_charging]
-        return at_anchor - per_c * self._gone_c + per_k * (self._warmth_k - self._anchor_warmth_k)
+        anchor = self._anchor
+        at_anchor, per_c, per_k = anchor.resistances[is_charging]
+        return at_anchor - per_c * self._gone_c + per_k * (self._warmth_k - anchor.warmth_k)
 
     def _cell_branches_v(self) -> FloatArray:
-        own, share = self._voltage_rows[3:]
+        own, share = self._anchor.cell_voltages[3:]
         branches_v: FloatArray = self._decayed * own + self._branch_v * share
         return branches_v
 
-    def _anchor_here(self, direction: float) -> None:
-        self._take_anchor(self.cell_socs, self.cell_temperatures_degc, self._cell_branches_v(), direction)
+    def _look_again(self, direction: float) -> None:
+        self._anchor = self._look(
+            self.cell_socs, self.cell_temperatures_degc, self._cell_branches_v(), direction
+        )
 
-    def _take_anchor(
+    def _look(
         self, socs: FloatArray, temperatures_degc: FloatArray, branches_v: FloatArray, direction: float
-    ) -> None:
-        """Look at all cells, and note how they go on from here.
+    ) -> _Anchor:
+        """Look at all cells, begin their sums anew, and note how they go on from here.
 
         Args:
             socs: state of charge at each place.
@@ -319,65 +385,72 @@ class BatteryString:
             branches_v: over each place's RC branch.
             direction: a current of the size and direction that flows from here on.
         """
-        tables, per_c = self._tables, self._per_c
-        segment, values, slopes = tables.at(socs)
-        ocv_v, resistances_ohm = values[0], values[1:] * self._resistance_scale
-        slopes_per_c = slopes * per_c
-        factor, factor_slope, colder_k, warmer_k = tables.factor(temperatures_degc)
-        leaks_per_s = self._leak_per_s * (socs > 0.0)
-        slope_per_s = slopes[0] * leaks_per_s
-        hot_ohm = resistances_ohm * factor
-        hot_ohm_per_c = slopes_per_c[1:] * (self._resistance_scale * factor)
-
-        # By direction: index 0 (False) discharging, 1 (True) charging; the tables have charging first.
-        sums = [rows.dot(self._ones) for rows in (hot_ohm, hot_ohm_per_c, resistances_ohm * factor_slope)]
-        at_anchor, by_charge, by_warmth = ([float(x) for x in pair] for pair in sums)
-        self._resistances = tuple(
-            # All cells warm alike: a kelvin of each is ``count`` kelvin of their sum.
-            (at_anchor[row], by_charge[row], by_warmth[row] / self._count)
-            for row in (1, 0)
-        )
-        self._anchor_ocv_v = self._ocv_v = float(ocv_v.dot(self._ones))
-        self._ocv_per_c = float(slopes_per_c[0].dot(self._ones))
-        self._ocv_per_s = float(slope_per_s.dot(self._ones))
-        self._branch_v = float(branches_v.dot(self._ones))
-        leaks_a = leaks_per_s * self._capacity_c
-        self._leak_a = float(leaks_a.max())
-        self._lost_a = float(leaks_a.dot(ocv_v)) / self._ocv_v if self._ocv_v > 0.0 else 0.0
-        self._mean_soc = (
-            float(socs.dot(self._weight)),
-            float(per_c.dot(self._weight)),
-            float(leaks_per_s.dot(self._weight)),
-        )
-
-        # Shares of the string's drop and warmth; what a cell has beyond its share decays.
-        row = 0 if direction < 0.0 else 1
-        share = hot_ohm[row] / at_anchor[row]
-        refused_a = self._refused * max(-direction, 0.0)
-        heats_w = (direction * direction) * hot_ohm[row] + (leaks_a + refused_a) * ocv_v
-        heat_w = float(heats_w.sum())
-        warm_share = heats_w / heat_w if heat_w > 0.0 else self._ones / self._count
+        ones, per_c, capacity_c = self._ones, self._per_c, self._capacity_c
+        values, slopes, reach = self._tables.at(socs)
+        factor, factor_slope, colder_k, warmer_k = self._tables.factor(temperatures_degc)
+        ocv_v, ocv_per_c = values[0], slopes[0] * per_c
+        leaks_per_s: FloatArray = self._leak_per_s * np.asarray(socs > 0.0, dtype=np.float64)
+        leaks_a = leaks_per_s * capacity_c
+        hot_scale = factor * self._resistance_scale
+        # All cells warm alike: a kelvin of their sum is a part of a kelvin of each.
+        warming = factor_slope * self._resistance_scale / self._count
+        hot_ohm = values[1:] * hot_scale
         above_k = temperatures_degc - self.ambient_degc
-        self._warmth_k = self._anchor_warmth_k = float(above_k.dot(self._ones))
-        self._direction = direction
+        rows = np.array((ocv_v, ocv_per_c, slopes[0] * leaks_per_s, leaks_a * ocv_v, branches_v, above_k))
+        sums: list[float] = rows.dot(ones).tolist()
+        ocv_sum_v, sum_per_c, sum_per_s, leak_w, branch_v, warmth_k = sums
+        self._ocv_v, self._branch_v, self._warmth_k = ocv_sum_v, branch_v, warmth_k
         self._gone_c = self._leaking_s = 0.0
         self._decayed = self._cooled = 1.0
-        own_v, own_k = branches_v - share * self._branch_v, above_k - warm_share * self._warmth_k
-        self._soc_rows = (socs, per_c, leaks_per_s)
-        self._voltage_rows = (ocv_v, slopes_per_c[0], slope_per_s, own_v, share)
-        self._temperature_rows = (own_k, warm_share)
-        rows = np.array((ocv_v, slopes_per_c[0], own_v, share, own_k, warm_share))
-        spans = tuple(zip(rows.min(axis=1).tolist(), rows.max(axis=1).tolist(), strict=True))
-        self._voltage_spans: tuple[Range, ...] = spans[:4]
-        self._temperature_spans: tuple[Range, ...] = spans[4:]
 
-        # How far from here all of this holds.
-        far_c = _ANCHOR_SOC * 3600.0 * self.capacity_ah
-        self._least_c = max(float(((socs - tables.ceiling[segment]) * self._capacity_c).max()), -far_c)
-        self._most_c = min(float(((socs - tables.floor[segment]) * self._capacity_c).min()), far_c)
-        self._least_k = self._warmth_k + self._count * max(colder_k, -_ANCHOR_K)
-        self._most_k = self._warmth_k + self._count * min(warmer_k, _ANCHOR_K)
-        self._refresh()
+        # The tables have charging first.
+        charge, discharge = zip(
+            hot_ohm.dot(ones).tolist(),
+            (slopes[1:] * hot_scale).dot(per_c).tolist(),
+            values[1:].dot(warming).tolist(),
+            strict=True,
+        )
+        # Shares of the string's drop and warmth; what a cell has beyond its share decays.
+        row, resistance_ohm = (0, charge[0]) if direction < 0.0 else (1, discharge[0])
+        share = hot_ohm[row] / resistance_ohm
+        heats_w = (leaks_a + self._refused * max(-direction, 0.0)) * ocv_v
+        heats_w += (direction * direction * resistance_ohm) * share
+        heat_w = float(heats_w.dot(ones))
+        warm_share = heats_w / heat_w if heat_w > 0.0 else ones / self._count
+        own_v, own_k = branches_v - share * branch_v, above_k - warm_share * warmth_k
+
+        drift_per_c, drift_per_k = slopes[row + 1] * per_c / values[row + 1], factor_slope / factor
+        spread = np.array((ocv_v, ocv_per_c, own_v, share, own_k, warm_share, drift_per_c, drift_per_k))
+        spans = list(zip(spread.min(axis=1).tolist(), spread.max(axis=1).tolist(), strict=True))
+        far_c = _far(_ANCHOR_SOC * 3600.0 * self.capacity_ah, spans[6])
+        far_k = self._count * _far(_ANCHOR_K, spans[7])
+        reach *= capacity_c
+        return _Anchor(
+            ocv_v=ocv_sum_v,
+            ocv_per_c=sum_per_c,
+            ocv_per_s=sum_per_s,
+            leak_a=leak_w / ocv_sum_v if ocv_sum_v > 0.0 else 0.0,
+            warmth_k=warmth_k,
+            resistances=(discharge, charge),
+            direction=direction,
+            charge_c=(-min(float(reach[1].min()), far_c), min(-float(reach[0].max()), far_c)),
+            warmth_range_k=(
+                warmth_k + max(self._count * colder_k, -far_k),
+                warmth_k + min(self._count * warmer_k, far_k),
+            ),
+            soc=(float(socs.dot(self._weight)), float(leaks_per_s.dot(self._weight))),
+            cell_socs=(socs, leaks_per_s),
+            cell_voltages=np.array((ocv_v, ocv_per_c, rows[2], own_v, share)),
+            cell_temperatures=spread[4:6],
+            voltage_spans=(spans[0], spans[1], spans[2], spans[3]),
+            temperature_spans=(spans[4], spans[5]),
+        )
+
+
+def _far(most: float, drifts: Range) -> float:
+    """How far cells may go that drift apart so, relative to each other, until their shares are off."""
+    low, high = drifts
+    return min(most, _ANCHOR_SHARE / (high - low)) if high > low else most
 
 
 class _Tables:
@@ -387,8 +460,8 @@ class _Tables:
         self._nodes, self._values = cell.nodes, cell.node_values
         widths = np.diff(cell.nodes)
         self._slopes = np.diff(cell.node_values, axis=1) / widths
-        self.floor = np.concatenate(([-np.inf], cell.nodes[1:-1]))
-        self.ceiling = np.concatenate((cell.nodes[1:-1], [np.inf]))
+        inner = cell.nodes[1:-1]
+        self._edges = np.array(([-np.inf, *inner], [*inner, np.inf]))
         pieces = 0.5 * (self._values[0, 1:] + self._values[0, :-1]) * widths
         self._energy = np.concatenate(([0.0], np.cumsum(pieces)))
         # The factor of temperature is constant outside its nodes.
@@ -398,22 +471,28 @@ class _Tables:
         self._colder = np.concatenate(([-np.inf], degc))
         self._warmer = np.concatenate((degc, [np.inf]))
 
-    def at(self, socs: FloatArray) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
-        """Segment of each cell, and there the three curves and their slopes, each of shape (3, n)."""
-        segment = self._nodes[1:-1].searchsorted(socs, side="right")
+    def at(self, socs: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Look the cells' lines up.
+
+        Returns:
+            The three curves and their slopes, each of shape (3, n), and of shape (2, n) how far each line
+            reaches from here, down (negative) and up.
+        """
+        segment = self._edges[1].searchsorted(socs, side="right")
         slopes = self._slopes.take(segment, axis=1)
         values = self._values.take(segment, axis=1) + slopes * (socs - self._nodes[segment])
-        return segment, values, slopes
+        return values, slopes, self._edges.take(segment, axis=1) - socs
 
     def energy_j_per_c(self, socs: FloatArray) -> FloatArray:
-        """Integral of the open-circuit voltage over state of charge; times a capacity in C it is an energy."""
-        segment, values, slopes = self.at(socs)
+        """Integral of the open-circuit voltage over state of charge, J of a cell of 1 C."""
+        segment = self._edges[1].searchsorted(socs, side="right")
         part = socs - self._nodes[segment]
-        found: FloatArray = self._energy[segment] + part * (values[0] - 0.5 * part * slopes[0])
+        mean_v = self._values[0, segment] + 0.5 * part * self._slopes[0, segment]
+        found: FloatArray = self._energy[segment] + part * mean_v
         return found
 
     def factor(self, temperatures_degc: FloatArray) -> tuple[FloatArray, FloatArray, float, float]:
-        """Factor of the resistance, its slope, and how much colder and warmer all cells may get on one line."""
+        """Factor of the resistance, its slope, and how much all may cool (negative) and warm on one line."""
         band = self._degc.searchsorted(temperatures_degc, side="right")
         return (
             np.interp(temperatures_degc, self._degc, self._factors),

@@ -11,7 +11,7 @@ at the end of precharge (link at its done fraction; the energy that fills it cou
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from bisect import bisect_right
 
 from harness.plant.battery import BatteryString
 from harness.plant.keyed import normal
@@ -54,7 +54,9 @@ class Bms:
         self._was_quiet = False
         # Between these no level is reached, and a look at all cells is left out.
         self._quiet_v = (
-            max(spec.discharge_stop_cell_v, spec.cell_under_voltage_warning_v, spec.cell_under_voltage_alarm_v),
+            max(
+                spec.discharge_stop_cell_v, spec.cell_under_voltage_warning_v, spec.cell_under_voltage_alarm_v
+            ),
             min(spec.charge_stop_cell_v, spec.cell_over_voltage_warning_v, spec.cell_over_voltage_alarm_v),
         )
         self._quiet_degc = (
@@ -62,6 +64,9 @@ class Bms:
             min(spec.over_temperature_warning_degc, spec.over_temperature_alarm_degc),
         )
         self._over_current = min(spec.over_current_warning_factor, spec.over_current_alarm_factor)
+        self._charge_taper = _Curve(spec.charge_taper)
+        self._discharge_taper = _Curve(spec.discharge_taper)
+        self._temperature_derating = _Curve(spec.temperature_derating)
         self._gain = 1.0 + spec.current_gain_error
         self._low_v = self._high_v = 0.0
         self._look()
@@ -75,12 +80,12 @@ class Bms:
     @property
     def minimum_cell_v(self) -> float:
         """Lowest cell."""
-        return min(self.string.cell_voltages_v.tolist())
+        return float(self.string.cell_voltages_v.min())
 
     @property
     def maximum_cell_v(self) -> float:
         """Highest cell."""
-        return max(self.string.cell_voltages_v.tolist())
+        return float(self.string.cell_voltages_v.max())
 
     @property
     def voltage_v(self) -> float:
@@ -123,15 +128,14 @@ class Bms:
         """Largest charge current, a positive number; zero where charging is not allowed."""
         if not self.is_charge_allowed:
             return 0.0
-        return self.spec.charge_current_limit_a * _at(self.spec.charge_taper, self.soc) * self._derating()
+        return self.spec.charge_current_limit_a * self._charge_taper.at(self.soc) * self._derating()
 
     @property
     def discharge_current_limit_a(self) -> float:
         """Largest discharge current, a positive number; zero where discharging is not allowed."""
         if not self.is_discharge_allowed:
             return 0.0
-        taper = _at(self.spec.discharge_taper, self.soc)
-        return self.spec.discharge_current_limit_a * taper * self._derating()
+        return self.spec.discharge_current_limit_a * self._discharge_taper.at(self.soc) * self._derating()
 
     @property
     def is_precharging(self) -> bool:
@@ -317,7 +321,7 @@ class Bms:
         return current_a * self._gain + self.spec.current_offset_a
 
     def _derating(self) -> float:
-        return _at(self.spec.temperature_derating, self.string.temperature_degc)
+        return self._temperature_derating.at(self.string.temperature_degc)
 
     def _noise(self, quantity: str, deviation: float) -> float:
         if deviation == 0.0:
@@ -327,11 +331,20 @@ class Bms:
         )
 
 
-def _at(points: tuple[tuple[float, float], ...], x: float) -> float:
-    """Linear interpolation, constant outside."""
-    if x <= points[0][0]:
-        return points[0][1]
-    for (x0, y0), (x1, y1) in pairwise(points):
-        if x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-    return points[-1][1]
+class _Curve:
+    """Lines between points, constant outside."""
+
+    def __init__(self, points: tuple[tuple[float, float], ...]) -> None:
+        self._x = [x for x, _ in points]
+        self._y = [y for _, y in points]
+
+    def at(self, x: float) -> float:
+        """Value at a place."""
+        place = bisect_right(self._x, x)
+        if place == 0:
+            return self._y[0]
+        y = self._y[place - 1]
+        if place == len(self._x) or self._y[place] == y:
+            return y
+        x0 = self._x[place - 1]
+        return y + (self._y[place] - y) * (x - x0) / (self._x[place] - x0)

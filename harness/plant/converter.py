@@ -34,8 +34,8 @@ BMS_TIMEOUT = "bms_timeout"
 DC_LOST = "dc_lost"
 OVERLOAD = "overload"
 
-_HELD = 1e-5
-"""By how much of the rating the battery's limits may move until a settled current follows them."""
+_HELD = 2e-5
+"""By how much of its largest DC current a settled converter may be off the battery's limit."""
 
 _BLOCKING = frozenset({RideMode.MOMENTARY_CESSATION, RideMode.CEASE})
 
@@ -113,8 +113,9 @@ class Converter:
         self._is_dead = False
         self._timers = Timers()
         self._has_dc = False
-        self._turned_on_s = 0.0
-        self._bms_heard_s: float | None = None
+        timeout_s = math.inf if spec.bms_timeout_s is None else spec.bms_timeout_s
+        self._bms_timeout_s = timeout_s
+        self._bms_due_s = timeout_s if spec.starts_on else math.inf
         self._heard_charge_a = spec.maximum_dc_current_a
         self._heard_discharge_a = spec.maximum_dc_current_a
         self._heard_charge_v = math.inf
@@ -124,11 +125,12 @@ class Converter:
         self._response = 0j
         self._level = 1.0
         self._is_throttled = False
-        self._recovery_start_s = -math.inf
         self._recovery_s = 0.0
+        self._recovered_s = -math.inf
         self._synchronised_s = math.inf
         self._range_w = (-math.inf, math.inf)
         self._active_w = 0.0
+        self._held_a = _HELD * spec.maximum_dc_current_a
         self._rated_a = spec.rated_apparent_power_va / (3.0 * spec.nominal_voltage_v)
         self._cooling = (0.0, 1.0)
         self._tau_s = spec.response_s / math.log(10.0)
@@ -154,7 +156,7 @@ class Converter:
         self.touched = True
         if self.mode is Mode.OFF:
             self.mode = Mode.STARTING
-            self._turned_on_s = self._now_s
+            self._bms_due_s = self._now_s + self._bms_timeout_s
             self._timers.clear()
 
     def turn_off(self) -> None:
@@ -163,12 +165,14 @@ class Converter:
         self._stop(Mode.OFF)
         self.alarms = frozenset()
         self._is_bms_lost = False
+        self._bms_due_s = math.inf
 
     def hear_bms(
         self, charge_current_limit_a: float, discharge_current_limit_a: float, charge_voltage_limit_v: float
     ) -> None:
         """Take the limits of a BMS frame that arrives at this instant."""
-        self._bms_heard_s = self._now_s
+        if self.mode is not Mode.OFF:
+            self._bms_due_s = self._now_s + self._bms_timeout_s
         self.touched |= self._is_bms_lost
         self._heard_charge_a = max(charge_current_limit_a, 0.0)
         self._heard_discharge_a = max(discharge_current_limit_a, 0.0)
@@ -199,7 +203,7 @@ class Converter:
     @property
     def is_connected(self) -> bool:
         """Whether the transfer switch joins load and converter to the mains."""
-        return not self.is_grid_forming
+        return self.mode is not Mode.FORMING and self.mode is not Mode.SYNCHRONISING
 
     @property
     def state(self) -> OperatingState:
@@ -257,12 +261,11 @@ class Converter:
         due_s = self._timers.next_due_s
         if self.mode is Mode.SYNCHRONISING:
             due_s = min(due_s, self._synchronised_s)
-        deadline_s = self._bms_deadline_s()
-        if deadline_s > self._now_s:
-            due_s = min(due_s, deadline_s)
-        recovered_s = self._recovery_start_s + self._recovery_s
-        if recovered_s > self._now_s:
-            due_s = min(due_s, recovered_s)
+        now_s = self._now_s
+        if now_s < self._bms_due_s < due_s:
+            due_s = self._bms_due_s
+        if now_s < self._recovered_s < due_s:
+            due_s = self._recovered_s
         if self._target == self._ramped:
             return due_s
         ramp = self._ramp()
@@ -291,7 +294,7 @@ class Converter:
 
     @property
     def is_standing(self) -> bool:
-        """Whether its current is settled, or the island that it forms, so that only an event moves the AC side."""
+        """Whether its current is settled, or it forms an island: only an event moves the AC side then."""
         if self.mode is Mode.FORMING:
             return True
         if self.mode is Mode.SYNCHRONISING or not self._is_still():
@@ -345,32 +348,34 @@ class Converter:
         """Find what the battery may give and take in a coming step, and what the island's voltage will be."""
         if not self._is_awake():
             return
-        self._range_w = (self._least_w(string, duration_s), self._most_w(string, duration_s))
+        self._range_w = self._battery_range_w(string, duration_s)
         if self.is_grid_forming:
             self._level = self._island_level(load)
 
-    def holds(self, string: BatteryString, duration_s: float, load: CriticalLoad) -> bool:
-        """Whether in a coming step the battery allows what stands now, to ``_HELD`` of the rating."""
-        if not self._is_awake():
-            return True
-        if self.mode is Mode.FORMING:
-            self._range_w = (self._range_w[0], self._most_w(string, duration_s))
-            return abs(self._island_level(load) - self._level) <= _HELD
-        wanted_w = self._response.real
-        if wanted_w > 0.0:
-            allowed_w = min(wanted_w, self._most_w(string, duration_s))
-        elif wanted_w < 0.0:
-            allowed_w = max(wanted_w, self._least_w(string, duration_s))
-        else:
-            return True
-        return abs(allowed_w - self._active_w) <= _HELD * self.spec.rated_apparent_power_va
+    def allows(self, string: BatteryString, current_a: float, duration_s: float) -> bool:
+        """Whether the battery's limits in a coming step leave the mean current that stands.
 
-    def stand(self, to_s: float) -> float:
-        """Let time pass with nothing moving; returns AC power and loss together, in W."""
-        power_w = self.flow.power_va.real
-        loss_w = self.count(power_w, to_s - self._now_s)
+        A power that they had cut follows them once it is off by ``_HELD``.
+        """
+        is_forming = self.mode is Mode.FORMING
+        wanted_w = 1.0 if is_forming else self._response.real
+        if wanted_w == 0.0 or not self._is_awake():
+            return True
+        if wanted_w > 0.0:
+            limit_a, size_a = self._most_a(string, duration_s), current_a
+        else:
+            limit_a, size_a = self._most_charge_a(string, duration_s), -current_a
+        is_cut = self._level < 1.0 if is_forming else self._active_w != wanted_w
+        room_a = limit_a - size_a
+        if is_cut and (is_forming or self._active_w != 0.0):
+            return -self._held_a <= room_a <= self._held_a
+        # Loss alone may be more than a limit of zero.
+        return room_a <= self._held_a if is_cut else room_a >= -self._held_a
+
+    def stand(self, to_s: float, power_w: float, loss_w: float) -> None:
+        """Let time pass with nothing moving."""
+        self._count(power_w, loss_w, to_s - self._now_s)
         self._now_s = to_s
-        return power_w + loss_w
 
     def advance(self, to_s: float, positive_v: complex) -> bool:
         """Let ramps, response and current run, for a bus voltage that stays.
@@ -398,6 +403,10 @@ class Converter:
     def count(self, power_w: float, duration_s: float) -> float:
         """Count energy and heat of a step at a mean active power; returns the loss in W."""
         loss_w = self.loss_w(power_w)
+        self._count(power_w, loss_w, duration_s)
+        return loss_w
+
+    def _count(self, power_w: float, loss_w: float, duration_s: float) -> None:
         self.loss_j += loss_w * duration_s
         if power_w > 0.0:
             self.energy_injected_j += power_w * duration_s
@@ -407,7 +416,6 @@ class Converter:
         if duration_s != self._cooling[0]:
             self._cooling = (duration_s, math.exp(-duration_s / self.spec.thermal_time_constant_s))
         self.temperature_degc = final_degc + self._cooling[1] * (self.temperature_degc - final_degc)
-        return loss_w
 
     def _note_levels(self) -> None:
         """Note the levels that matter to step lengths, and the range in which nothing has to be judged."""
@@ -529,7 +537,7 @@ class Converter:
             self._recovery_s = blocking.recovery_s
         elif self.is_blocked and blocking is None:
             self.is_blocked = False
-            self._recovery_start_s = self._now_s
+            self._recovered_s = self._now_s + self._recovery_s
 
     def _form(self, mains: Mains, load: CriticalLoad, *, good: bool) -> None:
         spec, now_s = self.spec, self._now_s
@@ -569,7 +577,7 @@ class Converter:
     def _enter_following(self, power_w: float) -> None:
         self.mode = Mode.FOLLOWING
         self.is_blocked = False
-        self._recovery_start_s = -math.inf
+        self._recovered_s = -math.inf
         self._ramped = self._response = complex(power_w, 0.0)
         self._timers.clear()
         self._was_quiet = False
@@ -579,7 +587,7 @@ class Converter:
         self.is_blocked = False
         self.current_a = 0j
         self._ramped = self._response = 0j
-        self._recovery_start_s = -math.inf
+        self._recovered_s = -math.inf
         self._timers.clear()
 
     def _can_form(self) -> bool:
@@ -599,17 +607,10 @@ class Converter:
         self.current_a = self._ramped = self._response = 0j
 
     def _notice_bms(self) -> None:
-        lost = self._now_s >= self._bms_deadline_s()
+        lost = self._now_s >= self._bms_due_s
         if lost != self._is_bms_lost:
             self._is_bms_lost = lost
             self.alarms = self.alarms | {BMS_TIMEOUT} if lost else self.alarms - {BMS_TIMEOUT}
-
-    def _bms_deadline_s(self) -> float:
-        timeout_s = self.spec.bms_timeout_s
-        if timeout_s is None or not self.is_on:
-            return math.inf
-        heard_s = self._turned_on_s if self._bms_heard_s is None else self._bms_heard_s
-        return max(heard_s, self._turned_on_s) + timeout_s
 
     def _is_good(self, mains: Mains) -> bool:
         spec = self.spec
@@ -641,10 +642,7 @@ class Converter:
         return complex(spec.ramp_w_per_s, spec.ramp_var_per_s)
 
     def _is_still(self) -> bool:
-        return (
-            self._ramped == self._response == self._target
-            and self._now_s >= self._recovery_start_s + self._recovery_s
-        )
+        return self._ramped == self._response == self._target and self._now_s >= self._recovered_s
 
     def _move_reference(self, duration_s: float) -> None:
         """Run ramp and first-order response; exact while the ramp is linear."""
@@ -672,8 +670,8 @@ class Converter:
         if self.is_blocked or self._is_dead or not self._has_dc or volts < 0.01 * self.spec.nominal_voltage_v:
             return 0j
         factor = 1.0
-        if self._now_s < self._recovery_start_s + self._recovery_s:
-            factor = max(self._now_s - self._recovery_start_s, 0.0) / self._recovery_s
+        if self._now_s < self._recovered_s:
+            factor = 1.0 - min((self._recovered_s - self._now_s) / self._recovery_s, 1.0)
         wanted = self._response * factor
         low_w, high_w = self._range_w
         active_w = min(max(wanted.real, low_w), high_w)
@@ -685,21 +683,29 @@ class Converter:
         size_a = abs(current_a)
         return current_a * (limit_a / size_a) if size_a > limit_a else current_a
 
-    def _most_w(self, string: BatteryString, duration_s: float) -> float:
-        """Most AC power that DC current limits and the least DC voltage leave."""
+    def _battery_range_w(self, string: BatteryString, duration_s: float) -> tuple[float, float]:
+        """AC power that DC current limits, the heard charge voltage and the least DC voltage leave."""
+        a, b, _, _ = string.source(duration_s, is_charging=False)
+        most_a = self._most_a(string, duration_s)
+        high_w = max(self._ac_power_w(most_a * (a - b * most_a)), 0.0)
+        a, b, _, _ = string.source(duration_s, is_charging=True)
+        least_a = self._most_charge_a(string, duration_s)
+        low_w = min(self._ac_power_w(-least_a * (a + b * least_a)), 0.0)
+        return low_w, high_w
+
+    def _most_a(self, string: BatteryString, duration_s: float) -> float:
+        """Largest mean discharge current of a coming step."""
         spec = self.spec
         a, b, end_a, end_b = string.source(duration_s, is_charging=False)
         room_a = (end_a - spec.minimum_dc_voltage_v) / end_b
         # Beyond a / 2b more current means less power.
-        most_a = min(self._heard_discharge_a, spec.maximum_dc_current_a, room_a, 0.5 * a / b)
-        return max(self._ac_power_w(most_a * (a - b * most_a)), 0.0) if most_a > 0.0 else 0.0
+        return max(min(self._heard_discharge_a, spec.maximum_dc_current_a, room_a, 0.5 * a / b), 0.0)
 
-    def _least_w(self, string: BatteryString, duration_s: float) -> float:
-        """Least AC power, a negative number, that DC current limits and the heard charge voltage leave."""
-        a, b, end_a, end_b = string.source(duration_s, is_charging=True)
+    def _most_charge_a(self, string: BatteryString, duration_s: float) -> float:
+        """Largest mean charge current of a coming step, a positive number."""
+        _, _, end_a, end_b = string.source(duration_s, is_charging=True)
         room_a = (self._heard_charge_v - end_a) / end_b
-        least_a = max(min(self._heard_charge_a, self.spec.maximum_dc_current_a, room_a), 0.0)
-        return min(self._ac_power_w(-least_a * (a + b * least_a)), 0.0)
+        return max(min(self._heard_charge_a, self.spec.maximum_dc_current_a, room_a), 0.0)
 
     def _ac_power_w(self, dc_power_w: float) -> float:
         """AC power at a DC power: the inverse of P + loss(P)."""

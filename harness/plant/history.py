@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.plant.network import EMF, NODES, ZERO, Flow, Means, Phasors, Triple, means_between
+from harness.plant.network import EMF, NODES, ZERO, Flow, Phasors, Triple, means_between
 
 FloatArray = NDArray[np.float64]
 
@@ -100,26 +100,6 @@ class DcStretch(NamedTuple):
     current_a: float
 
 
-class _Sums:
-    """Integrals at one AC node."""
-
-    def __init__(self) -> None:
-        self.out_j = self.in_j = self.reactive_vars = 0.0
-        self.voltage_square_v2s: Triple = (0.0, 0.0, 0.0)
-        self.current_square_a2s: Triple = (0.0, 0.0, 0.0)
-
-    def add(self, means: Means, duration_s: float) -> None:
-        """Take a stretch."""
-        energy_j = means.power_va.real * duration_s
-        if energy_j > 0.0:
-            self.out_j += energy_j
-        else:
-            self.in_j -= energy_j
-        self.reactive_vars += means.power_va.imag * duration_s
-        self.voltage_square_v2s = _grown(self.voltage_square_v2s, means.voltage_square_v2, duration_s)
-        self.current_square_a2s = _grown(self.current_square_a2s, means.current_square_a2, duration_s)
-
-
 class History:
     """Totals since time zero, and the last ``KEPT_S`` seconds.
 
@@ -129,48 +109,55 @@ class History:
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self._sums = {node: _Sums() for node in (*NODES, EMF)}
-        self._grid_cycles = self._bus_cycles = 0.0
+        # At the AC nodes until the start of the last stretch.
+        self._closed = dict.fromkeys((*NODES, EMF), _NOTHING)
         self._ac: list[AcStretch] = []
         self._dc: list[DcStretch] = []
         # The last stretch: it reaches until now, whatever end it was made with.
         self._open: AcStretch | None = None
-        self._open_means: tuple[Means, ...] | None = None
+        self._rates: dict[str, _Rate] = {}
         self._dc_out_j = self._dc_in_j = self._dc_out_c = self._dc_in_c = 0.0
         self._dc_voltage_square = self._dc_current_square = 0.0
 
     def add_ac(self, stretch: AcStretch) -> None:
         """Take the next stretch; a steady one lengthens the one before."""
-        last = self._open
+        is_steady = stretch.before is stretch.after
+        if not (is_steady and self.goes_on(stretch.after, stretch.grid, stretch.bus)):
+            if self._open is not None:
+                self._close(self._open, stretch.start_s)
+            self._open = stretch
+            self._rates = {}
         self.now_s = stretch.end_s
-        if last is not None:
-            duration_s = stretch.start_s - last.start_s
-            if (
-                stretch.before is stretch.after is last.before is last.after
-                and _goes_on(last.grid, stretch.grid, duration_s)
-                and _goes_on(last.bus, stretch.bus, duration_s)
-            ):
-                return
-            self._close(last, stretch.start_s)
-        self._open, self._open_means = stretch, None
+
+    def goes_on(self, flow: Flow, grid: Turning, bus: Turning) -> bool:
+        """Whether the last stretch is steady and these phasors and angles go on from it."""
+        last = self._open
+        if last is None or not (last.before is last.after is flow):
+            return False
+        duration_s = self.now_s - last.start_s
+        return _goes_on(last.grid, grid, duration_s) and _goes_on(last.bus, bus, duration_s)
 
     def lengthen(self, end_s: float) -> None:
-        """Let a steady last stretch go on; angles and phasors must."""
+        """Let the last stretch, one that goes on, reach to a time."""
         self.now_s = end_s
 
     def _close(self, last: AcStretch, end_s: float) -> None:
-        duration_s = end_s - last.start_s
-        for sums, means in zip(self._sums.values(), self._means(last), strict=True):
-            sums.add(means, duration_s)
-        self._grid_cycles += _cycles(last.grid, last.before.grid_v, last.after.grid_v) * duration_s
-        self._bus_cycles += _cycles(last.bus, last.before.bus_v, last.after.bus_v) * duration_s
+        rates = self._last_rates(last)
+        self._closed = {node: _grown(totals, rates[node], end_s) for node, totals in self._closed.items()}
         self._ac.append(last._replace(end_s=end_s))
         _forget(self._ac, end_s)
 
-    def _means(self, last: AcStretch) -> tuple[Means, ...]:
-        if self._open_means is None:
-            self._open_means = means_between(last.before, last.after)
-        return self._open_means
+    def _last_rates(self, last: AcStretch) -> dict[str, _Rate]:
+        """By how much the totals at each node grow in a second of the last stretch."""
+        if not self._rates:
+            grid_hz = _turns_a_second(last.grid, last.before.grid_v, last.after.grid_v)
+            bus_hz = _turns_a_second(last.bus, last.before.bus_v, last.after.bus_v)
+            means = means_between(last.before, last.after)
+            self._rates = {
+                node: (*mean, grid_hz if node == "grid_ac" else bus_hz)
+                for node, mean in zip(self._closed, means, strict=True)
+            }
+        return self._rates
 
     def add_dc(self, stretch: DcStretch, energy_j: float) -> None:
         """Take the next stretch at battery_dc with the energy that flowed out of the battery in it."""
@@ -220,29 +207,8 @@ class History:
         return sum(self._ac_totals(EMF).current_square_a2s)
 
     def _ac_totals(self, node: str) -> NodeTotals:
-        """Add the open stretch to the closed ones."""
-        sums, last = self._sums[node], self._open
-        out_j, in_j, reactive_vars = sums.out_j, sums.in_j, sums.reactive_vars
-        voltage, current = sums.voltage_square_v2s, sums.current_square_a2s
-        cycles = self._grid_cycles if node == "grid_ac" else self._bus_cycles
-        if last is not None:
-            duration_s = self.now_s - last.start_s
-            power_va, voltage_square, current_square = self._means(last)[_ROWS[node]]
-            energy_j = power_va.real * duration_s
-            if energy_j > 0.0:
-                out_j += energy_j
-            else:
-                in_j -= energy_j
-            reactive_vars += power_va.imag * duration_s
-            voltage = _grown(voltage, voltage_square, duration_s)
-            current = _grown(current, current_square, duration_s)
-            if node == "grid_ac":
-                cycles += _cycles(last.grid, last.before.grid_v, last.after.grid_v) * duration_s
-            else:
-                cycles += _cycles(last.bus, last.before.bus_v, last.after.bus_v) * duration_s
-        return NodeTotals(
-            self.now_s, out_j, in_j, 0.0, 0.0, voltage, current, reactive_vars, cycles
-        )
+        totals, last = self._closed[node], self._open
+        return totals if last is None else _grown(totals, self._last_rates(last)[node], self.now_s)
 
     def waveform(self, channel: str, start_s: float, sample_rate_hz: float, count: int) -> FloatArray:
         """Instantaneous values; the sample at a jump is the one after it.
@@ -272,16 +238,37 @@ class History:
         return _ac_samples(_within(ac, times_s, end_s), times_s, node, AC_CHANNELS[quantity])
 
 
-_ROWS = {node: row for row, node in enumerate((*NODES, EMF))}
+_Rate = tuple[complex, Triple, Triple, float]
+"""Means of a node, and the turns of its voltage in a second."""
+
+_NOTHING = NodeTotals(0.0, 0.0, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0.0)
 
 
-def _grown(sums: Triple, means: Triple, duration_s: float) -> Triple:
-    (a1, a2, a3), (b1, b2, b3) = sums, means
-    return (a1 + b1 * duration_s, a2 + b2 * duration_s, a3 + b3 * duration_s)
+def _grown(totals: NodeTotals, rate: _Rate, until_s: float) -> NodeTotals:
+    """Let totals grow at a rate."""
+    start_s, out_j, in_j, _, _, (u1, u2, u3), (i1, i2, i3), reactive_vars, cycles = totals
+    power_va, (du1, du2, du3), (di1, di2, di3), hertz = rate
+    duration_s = until_s - start_s
+    energy_j = power_va.real * duration_s
+    if energy_j > 0.0:
+        out_j += energy_j
+    else:
+        in_j -= energy_j
+    return NodeTotals(
+        until_s,
+        out_j,
+        in_j,
+        0.0,
+        0.0,
+        (u1 + du1 * duration_s, u2 + du2 * duration_s, u3 + du3 * duration_s),
+        (i1 + di1 * duration_s, i2 + di2 * duration_s, i3 + di3 * duration_s),
+        reactive_vars + power_va.imag * duration_s,
+        cycles + hertz * duration_s,
+    )
 
 
-def _cycles(turning: Turning, before_v: Phasors, after_v: Phasors) -> float:
-    """Turns a second, while there is a voltage."""
+def _turns_a_second(turning: Turning, before_v: Phasors, after_v: Phasors) -> float:
+    """Mean frequency, zero where there is no voltage."""
     if before_v == after_v == ZERO:
         return 0.0
     return 0.5 * (turning.from_hz + turning.to_hz)

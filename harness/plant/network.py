@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cmath
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harness.plant.load import CriticalLoad
@@ -45,6 +46,13 @@ class Means(NamedTuple):
     current_square_a2: Triple
 
 
+def power_va(voltage_v: Phasors, current_a: Phasors) -> complex:
+    """P + jQ of three phases."""
+    (v1, v2, v3), (i1, i2, i3) = voltage_v, current_a
+    return v1 * i1.conjugate() + v2 * i2.conjugate() + v3 * i3.conjugate()
+
+
+@dataclass(slots=True, eq=False)
 class Flow:
     """Phasors at one instant, RMS.
 
@@ -59,17 +67,21 @@ class Flow:
         positive_v: positive sequence of the bus voltage.
     """
 
-    __slots__ = ("_means", "bus_v", "emf_v", "grid_a", "grid_v", "load_a", "pcs_a", "positive_v", "power_va")
+    emf_v: Phasors
+    grid_v: Phasors
+    bus_v: Phasors
+    pcs_a: Phasors
+    load_a: Phasors
+    grid_a: Phasors
+    power_va: complex = field(init=False)
+    positive_v: complex = field(init=False)
+    _means: tuple[Means, ...] | None = field(default=None, init=False)
 
-    def __init__(
-        self, emf_v: Phasors, grid_v: Phasors, bus_v: Phasors, pcs_a: Phasors, load_a: Phasors, grid_a: Phasors
-    ) -> None:
-        self.emf_v, self.grid_v, self.bus_v = emf_v, grid_v, bus_v
-        self.pcs_a, self.load_a, self.grid_a = pcs_a, load_a, grid_a
-        (v1, v2, v3), (i1, i2, i3) = bus_v, pcs_a
-        self.power_va = v1 * i1.conjugate() + v2 * i2.conjugate() + v3 * i3.conjugate()
-        self.positive_v = (v1 + OPERATOR * v2 + SEQUENCE[1] * v3) / 3.0
-        self._means: tuple[Means, ...] | None = None
+    def __post_init__(self) -> None:
+        """Derive what every solution is asked for."""
+        one, two, three = self.bus_v
+        self.positive_v = (one + OPERATOR * two + SEQUENCE[1] * three) / 3.0
+        self.power_va = power_va(self.bus_v, self.pcs_a)
 
     def at(self, node: str) -> tuple[Phasors, Phasors]:
         """Voltages and currents at one of ``NODES``, or at ``EMF``."""
@@ -82,8 +94,13 @@ class Flow:
     def means(self) -> tuple[Means, ...]:
         """Means while nothing changes, at ``NODES`` and at ``EMF``."""
         if self._means is None:
-            self._means = tuple(
-                Means(_power_va(v, i), _squares(v), _squares(i)) for v, i in map(self.at, (*NODES, EMF))
+            bus_v2, grid_a2 = _squares(self.bus_v), _squares(self.grid_a)
+            grid_v2 = bus_v2 if self.grid_v is self.bus_v else _squares(self.grid_v)
+            self._means = (
+                Means(power_va(self.grid_v, self.grid_a), grid_v2, grid_a2),
+                Means(self.power_va, bus_v2, _squares(self.pcs_a)),
+                Means(power_va(self.bus_v, self.load_a), bus_v2, _squares(self.load_a)),
+                Means(power_va(self.emf_v, self.grid_a), _squares(self.emf_v), grid_a2),
             )
         return self._means
 
@@ -98,7 +115,7 @@ def means_between(before: Flow, after: Flow) -> tuple[Means, ...]:
         middle_v, middle_a = _sum(v0, v1), _sum(i0, i1)
         found.append(
             Means(
-                (first.power_va + last.power_va + _power_va(middle_v, middle_a)) / 6.0,
+                (first.power_va + last.power_va + power_va(middle_v, middle_a)) / 6.0,
                 _sixth(first.voltage_square_v2, last.voltage_square_v2, _squares(middle_v)),
                 _sixth(first.current_square_a2, last.current_square_a2, _squares(middle_a)),
             )
@@ -110,7 +127,7 @@ def mean_power_va(before: Flow, after: Flow) -> complex:
     """Mean of P + jQ out of the converter while all phasors run linearly from one flow to the other."""
     if before is after:
         return after.power_va
-    middle_va = _power_va(_sum(before.bus_v, after.bus_v), _sum(before.pcs_a, after.pcs_a))
+    middle_va = power_va(_sum(before.bus_v, after.bus_v), _sum(before.pcs_a, after.pcs_a))
     return (before.power_va + after.power_va + middle_va) / 6.0
 
 
@@ -164,12 +181,6 @@ def _three(phasors: Iterable[complex]) -> Phasors:
 def _sum(some: Phasors, others: Phasors) -> Phasors:
     (a1, a2, a3), (b1, b2, b3) = some, others
     return (a1 + b1, a2 + b2, a3 + b3)
-
-
-def _power_va(voltage_v: Phasors, current_a: Phasors) -> complex:
-    """P + jQ of three phases."""
-    (v1, v2, v3), (i1, i2, i3) = voltage_v, current_a
-    return v1 * i1.conjugate() + v2 * i2.conjugate() + v3 * i3.conjugate()
 
 
 def _squares(phasors: Phasors) -> Triple:

@@ -98,9 +98,11 @@ class RigPlant:
         self._order = count()
         self._is_advancing = False
         self._flow = network.DEAD
+        self._is_load_dead = False
         self._flow_key: object = None
-        # Whether nothing moves on the AC side until the next event: a step is then the battery's alone.
-        self._stands = False
+        # AC power and loss, in W, while nothing moves on the AC side until the next event: a step is then the
+        # battery's alone.
+        self._standing: tuple[float, float] | None = None
         self._settle()
 
     def advance(self, to_s: float) -> None:
@@ -184,7 +186,7 @@ class RigPlant:
     def _settle(self) -> None:
         """Let everything that is due at this instant happen, until nothing changes."""
         converter, bms = self.converter, self.bms
-        self._stands = False
+        self._standing = None
         # Each round needs a change of mode or contactor; twelve at once would be a fault of the model.
         for _ in range(12):
             while self._actions and self._actions[0][0] <= self.now_s:
@@ -206,24 +208,51 @@ class RigPlant:
 
     def _step(self, to_s: float) -> None:
         """Make one step, no further than ``to_s`` and the next event, and let what is due then happen."""
-        now_s, converter = self.now_s, self.converter
-        event_s = self._next_event_s()
-        end_s = min(to_s, now_s + self._step_hint_s(), event_s)
-        if not (self._stands and converter.holds(self.string, end_s - now_s, self.load)):
-            self._draw(end_s, self._move(end_s))
-            self._settle()
-            self._stands = converter.is_standing and self.grid.is_steady and not self.bms.is_precharging
-            return
-        self._bus_turns += converter.bus_hz * (end_s - now_s)
-        self.grid.advance(end_s)
-        self._history.lengthen(end_s)
-        self._draw(end_s, converter.stand(end_s))
-        self.bms.settle()
-        converter.dc_voltage_v = self.bms.link_voltage_v if self.bms.contactor_closed else 0.0
-        while self._actions and self._actions[0][0] <= end_s:
-            heapq.heappop(self._actions)[2]()
-        if event_s <= end_s or self._is_touched():
-            self._settle()
+        now_s, converter, grid, bms = self.now_s, self.converter, self.grid, self.bms
+        event_s = min(grid.next_event_s, converter.next_event_s, bms.next_event_s)
+        end_s = min(to_s, event_s, now_s + self._step_hint_s())
+        actions = self._actions
+        if actions:
+            end_s = min(end_s, actions[0][0])
+        if self._standing is not None:
+            duration_s = end_s - now_s
+            power_w, loss_w = self._standing
+            current_a = self._battery_current_a(power_w + loss_w, duration_s)
+            if converter.allows(self.string, current_a, duration_s):
+                grid.advance(end_s)
+                converter.stand(end_s, power_w, loss_w)
+                self._turn_bus(duration_s)
+                self._history.lengthen(end_s)
+                self._draw(end_s, current_a)
+                while actions and actions[0][0] <= end_s:
+                    heapq.heappop(actions)[2]()
+                bms.settle()
+                converter.dc_voltage_v = bms.link_voltage_v if bms.contactor_closed else 0.0
+                if event_s <= end_s or self._is_touched():
+                    self._settle()
+                return
+        demand_w = self._move(end_s)
+        self._draw(end_s, self._battery_current_a(demand_w, end_s - now_s))
+        self._settle()
+        power_w = converter.power_w
+        self._standing = (power_w, converter.loss_w(power_w)) if self._may_stand() else None
+
+    def _may_stand(self) -> bool:
+        """Whether nothing moves on the AC side until the next event."""
+        grid, converter = self.grid, self.converter
+        if not (converter.is_standing and grid.is_steady) or self.bms.is_precharging:
+            return False
+        hertz, bus_hz = grid.frequency_hz, converter.bus_hz
+        return self._history.goes_on(
+            self._flow, Turning(grid.turns, hertz, hertz), Turning(self._bus_turns, bus_hz, bus_hz)
+        )
+
+    def _turn_bus(self, duration_s: float) -> None:
+        converter = self.converter
+        if converter.is_connected:
+            self._bus_turns = self.grid.turns
+        else:
+            self._bus_turns += converter.island_hz * duration_s
 
     def _move(self, end_s: float) -> float:
         """Let the AC side run to a time; returns the mean power out of the battery, in W."""
@@ -231,8 +260,7 @@ class RigPlant:
         now_s = self.now_s
         duration_s = end_s - now_s
         converter.prepare(self.string, duration_s, self.load)
-        is_connected = converter.is_connected
-        if is_connected:
+        if converter.is_connected:
             self._bus_turns = self.grid.turns
         before = self._solve()
         if converter.advance(end_s, before.positive_v):
@@ -247,25 +275,26 @@ class RigPlant:
         grid_turning = Turning(*grid_before, self.grid.frequency_hz)
         bus_turning = Turning(*bus_before, converter.bus_hz)
         self._history.add_ac(AcStretch(now_s, end_s, before, after, grid_turning, bus_turning))
-        self._bus_turns = (
-            self.grid.turns if is_connected else self._bus_turns + converter.island_hz * duration_s
-        )
+        self._turn_bus(duration_s)
         return power_w + loss_w
 
-    def _draw(self, end_s: float, power_w: float) -> None:
-        """Let the battery give this mean power to a time, and stand there."""
+    def _battery_current_a(self, power_w: float, duration_s: float) -> float:
+        """Mean current of a coming step: for a power, or of the precharge."""
+        if self.bms.contactor_closed:
+            return self.string.current_for_power_a(power_w, duration_s)
+        return self.bms.precharge_current_a(duration_s)
+
+    def _draw(self, end_s: float, current_a: float) -> None:
+        """Let the battery give a current to a time, and stand there."""
         converter, string, bms = self.converter, self.string, self.bms
         now_s = self.now_s
         duration_s = end_s - now_s
         if bms.contactor_closed:
-            current_a = string.current_for_power_a(power_w, duration_s)
-            from_v = string.voltage_at_v(current_a)
             energy_j = string.step(current_a, duration_s)
             bms.advance(end_s)
-            link_v = string.voltage_v
+            from_v, link_v = string.start_voltage_v, string.voltage_v
             converter.dc_current_a, converter.dc_power_w = current_a, energy_j / duration_s
         else:
-            current_a = bms.precharge_current_a(duration_s)
             from_v = bms.link_voltage_v
             self._precharge_j += string.step(current_a, duration_s)
             bms.advance(end_s)
@@ -273,18 +302,14 @@ class RigPlant:
             energy_j = current_a * duration_s * 0.5 * (from_v + link_v)
             converter.dc_current_a = converter.dc_power_w = 0.0
         self._history.add_dc(DcStretch(now_s, end_s, from_v, link_v, current_a), energy_j)
-        if self.load.is_dead:
+        if self._is_load_dead:
             self.load.dead_s += duration_s
         self.now_s = end_s
 
-    def _next_event_s(self) -> float:
-        due_s = min(self.grid.next_event_s, self.converter.next_event_s, self.bms.next_event_s)
-        return min(due_s, self._actions[0][0]) if self._actions else due_s
-
     def _step_hint_s(self) -> float:
-        is_resting = not self.converter.is_on and self.string.current_a == 0.0
+        is_resting = self.string.current_a == 0.0 and not self.converter.is_on
         hint_s = min(REST_STEP_S if is_resting else POWER_STEP_S, self.bms.step_hint_s)
-        if not self._stands:
+        if self._standing is None:
             hint_s = min(hint_s, self.converter.step_hint_s, self._ramp_hint_s())
         return hint_s * self._step_scale
 
@@ -325,7 +350,8 @@ class RigPlant:
         grid.terminal_v = (abs(one), abs(two), abs(three))
         one, two, three = flow.bus_v
         load.terminal_v = (abs(one), abs(two), abs(three))
-        load.power_w = sum((v * i.conjugate()).real for v, i in zip(flow.bus_v, flow.load_a, strict=True))
+        self._is_load_dead = load.is_dead
+        load.power_w = network.power_va(flow.bus_v, flow.load_a).real
         return flow
 
     def _mains(self) -> Mains:

@@ -21,6 +21,9 @@ READING = "r"
 """The kind of a reading."""
 
 
+_WORDS = {True: "true", False: "false"}
+
+
 class Event(NamedTuple):
     """One line of a journal; numbers are as ``revive`` gives them.
 
@@ -49,6 +52,7 @@ class Journal:
         self.path = path
         self.sequence = 0
         self.last_s = 0.0
+        self._last = "0.0"
         self.lost = 0
         self._failure: str | None = None
         self._sources: dict[str, str] = {}
@@ -72,9 +76,15 @@ class Journal:
         if source is None:
             source = self._sources[reading.source] = spell(reading.source)
         # x - x is zero for finite numbers only, and cheaper than a call.
-        said = repr(value) if type(value) is float and value - value == 0.0 else spell(plain(value))
-        when = repr(at_s) if type(at_s) is float and at_s - at_s == 0.0 else spell(plain(at_s))
-        self.last_s = at_s
+        if type(value) is float and value - value == 0.0:
+            said = repr(value)
+        else:
+            said = _WORDS[value] if type(value) is bool else spell(plain(value))
+        if at_s == self.last_s != 0.0 and type(at_s) is float:  # one answer often brings several readings
+            when = self._last
+        else:
+            when = repr(at_s) if type(at_s) is float and at_s - at_s == 0.0 else spell(plain(at_s))
+            self.last_s, self._last = at_s, when
         self._write(f'[{self.sequence},{when},"r",[{source},{said}]]\n'.encode())
 
     def event(self, kind: str, body: object, rig_s: float) -> None:
@@ -87,6 +97,7 @@ class Journal:
         line = spell([self.sequence, plain(float(rig_s)), kind, plain(body)])
         if math.isfinite(rig_s):
             self.last_s = float(rig_s)
+            self._last = repr(self.last_s)
         self._write(f"{line}\n".encode())
 
     def _write(self, line: bytes) -> None:

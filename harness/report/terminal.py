@@ -71,7 +71,14 @@ class LiveView:
         if self._is_live():
             from rich.live import Live  # noqa: PLC0415 - 60 ms, and only for people who watch
 
-            self._live = Live(console=self._console(), auto_refresh=False, transient=True)
+            self._live = Live(
+                console=self._console(),
+                auto_refresh=False,
+                transient=True,
+                # pytest captures what plans print, and swaps the streams while the view is on.
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
             self.refresh()
 

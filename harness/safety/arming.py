@@ -60,9 +60,13 @@ def disarm(rig: RigFile) -> None:
     _place(rig).unlink(missing_ok=True)
 
 
-def arming_of(rig: RigFile, hazard: str) -> str:
-    """Say why a plan of this hazard may not energise the rig now; empty where it may."""
-    how = f"a person must run 'rackproof arm {rig.name} --person NAME --minutes N' first"
+def arming_of(rig: RigFile, hazard: str, named: str) -> str:
+    """Say why a plan of this hazard may not energise the rig now; empty where it may.
+
+    Args:
+        named: the name or path that the rig was chosen by, for the command that would help.
+    """
+    how = f"a person must run 'rackproof arm {named} --person NAME --minutes N' first"
     try:
         note = json.loads(_place(rig).read_text())
         until = datetime.fromisoformat(note["until"])

@@ -38,15 +38,13 @@ class BusPort:
         """Put a frame on the line."""
         if self._bus is None:
             raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: the line is closed")
-        message = can.Message(
-            timestamp=now_s(), arbitration_id=arbitration_id, is_extended_id=False, data=data
-        )
+        message = can.Message(arbitration_id=arbitration_id, is_extended_id=False, data=data)
         try:
             self._bus.send(message)
         except (can.CanError, OSError) as error:
             raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: {error}") from error
         if self._traffic is not None:
-            self._traffic.frame(message.timestamp, arbitration_id, data)
+            self._traffic.frame(now_s(), arbitration_id, data)
 
     def listen(self, arbitration_ids: Collection[int], receive: Receive) -> Callable[[], None]:
         """Call ``receive`` with each frame of these identifiers; the returned call ends that."""
@@ -64,16 +62,13 @@ class BusPort:
         """Pass a frame to whoever listens for it; error and remote frames are not even logged."""
         if message.is_error_frame or message.is_remote_frame:
             return
-        at_s = now_s()
         if self._traffic is not None:
             self._traffic.frame(
-                at_s, message.arbitration_id, message.data, is_extended=message.is_extended_id
+                now_s(), message.arbitration_id, message.data, is_extended=message.is_extended_id
             )
-        if message.is_extended_id:
-            return
         ears = self._ears.get(message.arbitration_id)
-        if ears:
-            frame = Frame(message.arbitration_id, bytes(message.data), at_s)
+        if ears and not message.is_extended_id:
+            frame = Frame(message.arbitration_id, bytes(message.data), now_s())
             for receive in tuple(ears):
                 receive(frame)
 
@@ -340,7 +335,7 @@ class SocketcandServer:
         self._channel = channel
         self._node = node
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
         self.port = 0
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -352,13 +347,16 @@ class SocketcandServer:
         """Stop listening and drop all clients."""
         if self._server is not None:
             self._server.close()
-            for writer in tuple(self._writers):
+            clients = dict(self._clients)
+            for writer in clients.values():
                 writer.close()
+            # Each ends by itself once its stream has; asyncio complains of one that is cancelled instead.
+            await asyncio.gather(*filter(None, clients))
             await self._server.wait_closed()
             self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._clients[asyncio.current_task()] = writer
         bus = LoopbackBus(self._line, self._node)
         bus.on_message = lambda message: writer.write(_as_frame(message))
         try:
@@ -370,7 +368,7 @@ class SocketcandServer:
             pass  # gone, or no socketcand client
         finally:
             bus.shutdown()
-            self._writers.discard(writer)
+            del self._clients[asyncio.current_task()]
             writer.close()
 
     def _answer(self, bus: LoopbackBus, command: Sequence[str]) -> bytes:

@@ -67,9 +67,11 @@ class StreamFaults:
 
     def __call__(self, is_near: bool, data: bytes) -> Iterable[tuple[float, bytes]]:
         """Apply the faults to one message; the clock's ledger asks."""
-        direction = Direction.TO_DEVICE if is_near else Direction.FROM_DEVICE
         if self.is_cut:
             return ()
+        if not (self.dropped or self.corrupted or self.delays_s or self.duplicated):
+            return ((0.0, data),)  # none was ever set: nearly all messages
+        direction = Direction.TO_DEVICE if is_near else Direction.FROM_DEVICE
         if self.dropped.get(direction, 0):
             self.dropped[direction] -= 1
             return ()

@@ -8,7 +8,6 @@ query errors (-410 and its kin), overlapped commands, expressions in brackets.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -220,7 +219,7 @@ class ScpiInterpreter:
         for handler, call in program:
             try:
                 answer = handler(call)
-                if inspect.isawaitable(answer):
+                if not isinstance(answer, str | bytes | None):
                     answer = await answer
             except ScpiError as error:
                 self._errors.push(error)

@@ -7,10 +7,30 @@ message a line: rig time, direction, bytes. Times are rig times.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 _ASC_HEAD = "date Thu Jan 01 12:00:00.000 am 1970\nbase hex  timestamps absolute\nno internal events logged\n"
+
+
+def _frame(at_s: float, arbitration_id: int, data: bytes, is_extended: bool) -> str:
+    name = f"{arbitration_id:X}x" if is_extended else f"{arbitration_id:X}"
+    return f"{at_s:11.6f} 1  {name:<15} Rx   d {len(data)} {data.hex(' ').upper()}\n"
+
+
+def _message(at_s: float, sent: bool, data: bytes) -> str:
+    return f"{at_s:.6f} {'>' if sent else '<'} {data.hex()}\n"
+
+
+def _text(at_s: float, sent: bool, data: bytes) -> str:
+    shown = (
+        data.decode("ascii")
+        if data.isascii() and len(data) < 4096
+        else f"#{len(data)} bytes {data[:64].hex()} SHA-256 {hashlib.sha256(data).hexdigest()}"
+    )
+    shown = shown.rstrip("\r\n").replace("\n", "\\n")
+    return f"{at_s:.6f} {'>' if sent else '<'} {shown}\n"
 
 
 class LineTraffic:
@@ -25,7 +45,7 @@ class LineTraffic:
     def __init__(self, name: str, folder: Path | None, *, is_can: bool) -> None:
         self.name = name
         self.count = 0
-        self._pieces: list[str] = []
+        self._pieces: list[tuple[Callable[..., str], tuple[object, ...]]] = []
         self._digest = hashlib.sha256()
         self._file: TextIO | None = None
         if folder is not None:
@@ -39,36 +59,28 @@ class LineTraffic:
     def frame(
         self, at_s: float, arbitration_id: int, data: bytes | bytearray, *, is_extended: bool = False
     ) -> None:
-        """Log one CAN frame."""
-        name = f"{arbitration_id:X}x" if is_extended else f"{arbitration_id:X}"
-        text = f"{at_s:11.6f} 1  {name:<15} Rx   d {len(data)} {data.hex(' ').upper()}\n"
-        self._pieces.append(text)
-        if len(self._pieces) >= 1024:
-            self.flush()
+        """Log one CAN frame, whose data nobody changes afterwards."""
+        self._gather(_frame, at_s, arbitration_id, data, is_extended)
 
     def message(self, at_s: float, sent: bool, data: bytes) -> None:
         """Log the bytes of one write, or of one arrival."""
-        self._pieces.append(f"{at_s:.6f} {'>' if sent else '<'} {data.hex()}\n")
-        if len(self._pieces) >= 1024:
-            self.flush()
+        self._gather(_message, at_s, sent, data)
 
     def text(self, at_s: float, sent: bool, data: bytes) -> None:
         """Log one message of an instrument, readable where it is text."""
-        shown = (
-            data.decode("ascii")
-            if data.isascii() and len(data) < 4096
-            else f"#{len(data)} bytes {data[:64].hex()} SHA-256 {hashlib.sha256(data).hexdigest()}"
-        )
-        shown = shown.rstrip("\r\n").replace("\n", "\\n")
-        self._pieces.append(f"{at_s:.6f} {'>' if sent else '<'} {shown}\n")
+        self._gather(_text, at_s, sent, data)
+
+    def _gather(self, spell: Callable[..., str], *what: object) -> None:
+        """Keep a piece as it came: spelled together, a thousand cost a third of what each costs alone."""
+        self._pieces.append((spell, what))
         if len(self._pieces) >= 1024:
             self.flush()
 
     def flush(self) -> None:
-        """Digest and write what has been gathered."""
+        """Spell, digest and write what has been gathered."""
         if not self._pieces:
             return
-        text = "".join(self._pieces)
+        text = "".join([spell(*what) for spell, what in self._pieces])
         self.count += len(self._pieces)
         self._pieces.clear()
         self._digest.update(text.encode())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import socket
 from collections import deque
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pyvisa
 from pyvisa.constants import StatusCode
 
-from harness.clock import End, VirtualLoop, now_s, rig_loop
+from harness.clock import End, VirtualLoop, begin, now_s, rig_loop
 from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
 from harness.wires import Instrument
 from harness.wires.faults import StreamFaults
@@ -26,6 +27,14 @@ from harness.wires.traffic import LineTraffic
 _PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 _MOST = 4_194_304
 """Largest answer in bytes; larger read-outs go in pieces."""
+_USUAL = 16_384
+"""What is looked at first: offering megabytes costs more than reading an answer."""
+
+
+def _peek(sock: socket.socket) -> bytes:
+    """Look at what has come, without taking it."""
+    seen = sock.recv(_USUAL, _PEEK)
+    return seen if len(seen) < _USUAL else sock.recv(_MOST, _PEEK)
 
 
 class VisaSocketLine:
@@ -55,10 +64,9 @@ class VisaSocketLine:
         self._resource: Any = None
         self._socket: socket.socket | None = None
         self._end: End | None = None
-        self._counted = 0
-        self._found: asyncio.Future[int] | None = None
+        self._found: asyncio.Future[bytes] | None = None
+        self._part = b""
         self._is_block = False
-        self._is_partial = False
         self._is_lost = False
         self._lock = asyncio.Lock()
 
@@ -97,8 +105,7 @@ class VisaSocketLine:
             )
         except pyvisa.Error as error:
             raise WireClosed(f"{self}: cannot be opened: {error}") from error
-        self._is_lost = self._is_partial = False
-        self._counted = 0
+        self._is_lost = False
         session = self._resource.visalib.sessions[self._resource.session]
         session.max_recv_size = _MOST  # it reads an answer whole, and nothing behind it
         self._socket = session.interface
@@ -135,9 +142,8 @@ class VisaSocketLine:
             resource.close()
             closed.set_result(None)
 
-        end.close(close)
+        end.abort(close)
         await closed
-        end.leave()
 
     async def write(self, message: str) -> None:
         """Send one message; the line adds the terminator."""
@@ -170,12 +176,20 @@ class VisaSocketLine:
         data = message.encode("ascii") + self._terminator
         if self._traffic is not None:
             self._traffic.text(now_s(), True, data)
-        resource = self._resource
         if self._end is None:
             self._discard(self._socket)
-            self._write(resource, message, data)
+            self._write(self._resource, message, data)
             return
+        for delay_s, piece in self._end.travels(data):
+            if delay_s > 0:
+                asyncio.get_running_loop().call_later(delay_s, self._depart, self._end, message, piece)
+            else:
+                await self._depart(self._end, message, piece)
+
+    def _depart(self, end: End, message: str, data: bytes) -> asyncio.Future[None]:
+        """Send in turn, unless the connection is gone that it was meant for; done when it is on its way."""
         sent = asyncio.get_running_loop().create_future()
+        resource = self._resource
 
         def write() -> None:
             try:
@@ -185,8 +199,9 @@ class VisaSocketLine:
             else:
                 sent.set_result(None)
 
-        self._end.depart(len(data), write)
-        await sent
+        if end is self._end:
+            end.depart(len(data), write)
+        return sent
 
     def _write(self, resource: Any, message: str, data: bytes) -> None:
         try:
@@ -195,40 +210,27 @@ class VisaSocketLine:
             raise WireClosed(f"{self}: {message!r} not sent: {error}") from error
 
     async def _receive(self, message: str, *, is_block: bool) -> bytes:
-        """Wait in the loop until the answer is complete, then let the library read it."""
+        """Wait in the loop while the answer comes; the library reads what is there, which cannot block."""
         loop = asyncio.get_running_loop()
         self._is_block = is_block
+        self._part = b""
         self._found = found = loop.create_future()
         timer = loop.call_later(self._timeout_s, self._give_up, found, message)
         try:
-            size = await found
+            answer: bytes = await found
         except (WireClosed, CodecError) as error:
             raise type(error)(f"{self}: {message!r}: {error}") from error
         finally:
             timer.cancel()
             self._found = None
-            if self._socket is not None and (found.cancelled() or found.exception() is not None):
+            if found.cancelled() or found.exception() is not None:
                 # What is still to come would answer the next question: that one connects anew.
                 self._is_lost = True
-                self._discard(self._socket)
-        resource = self._resource
-        if resource is None:
-            raise WireClosed(f"{self}: {message!r}: the line was closed while it waited")
-        answer, status = resource.visalib.read(resource.session, size)
-        if len(answer) != size:
-            raise CodecError(
-                f"{self}: {message!r}: the library read {len(answer)} of {size} bytes ({status.name})"
-            )
-        data = bytes(answer)
-        if self._traffic is not None:
-            self._traffic.text(now_s(), False, data)
-        self._counted -= size
-        if self._counted and self._socket is not None:  # more came than one answer
-            self._discard(self._socket)
-        self._forget_seen()
-        return data
+                if self._socket is not None:
+                    self._discard(self._socket)
+        return answer
 
-    def _give_up(self, found: asyncio.Future[int], message: str) -> None:
+    def _give_up(self, found: asyncio.Future[bytes], message: str) -> None:
         if not found.done():
             found.set_exception(
                 WireTimeout(f"{self}: {message!r}: no complete answer within {self._timeout_s:g} s")
@@ -243,24 +245,20 @@ class VisaSocketLine:
             self._discard(sock)
             return
         try:
-            size = self._complete(sock)
+            answer = self._take(sock)
         except (WireClosed, CodecError) as error:
             found.set_exception(error)
         else:
-            if size is not None:
-                found.set_result(size)
-
-    def _forget_seen(self) -> None:
-        """Start afresh: what was counted has been read."""
-        self._counted = 0
-        if self._is_partial and self._socket is not None:
-            self._is_partial = False
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            if answer is not None:
+                found.set_result(answer)
 
     def _discard(self, sock: socket.socket) -> None:
         """Throw away an answer that came after its time-out, as a device clear would."""
         try:
-            late = sock.recv(_MOST, socket.MSG_DONTWAIT)
+            late = sock.recv(_USUAL, socket.MSG_DONTWAIT)
+            if len(late) == _USUAL:
+                with contextlib.suppress(BlockingIOError):
+                    late += sock.recv(_MOST, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
@@ -272,42 +270,49 @@ class VisaSocketLine:
                 self._end.leave()
             return
         if self._end is not None:
-            self._end.arrive(len(late) - self._counted)
-        self._forget_seen()
+            self._end.arrive(len(late))
         if self._traffic is not None:
             self._traffic.text(now_s(), False, b"late: " + late)
 
-    def _complete(self, sock: socket.socket) -> int | None:
-        """Look at what has come, and count it; the answer's length once it is whole.
+    def _take(self, sock: socket.socket) -> bytes | None:
+        """Let the library read what has come; give the answer once it is whole.
 
         Raises:
             WireClosed: the connection broke.
             CodecError: a block was due, and what came is none.
         """
         try:
-            seen = sock.recv(_MOST, _PEEK)
+            seen = _peek(sock)
         except BlockingIOError:
             return None
         except OSError as error:
             raise WireClosed(f"the connection broke: {error}") from error
         if not seen:
             raise WireClosed("the instrument closed the connection")
-        if self._end is not None:
-            self._end.arrive(len(seen) - self._counted)
-        self._counted = len(seen)
+        part = self._part + seen
         if self._is_block:
-            span = block_span(seen)
+            span = block_span(part)
             size = None if span is None else span[1] + len(self._terminator)
         else:
-            at = seen.find(self._terminator)
+            at = part.find(self._terminator)
             size = None if at < 0 else at + len(self._terminator)
-        if size is None or len(seen) < size:
-            sock.setsockopt(
-                socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1
-            )  # woken by more, not by these
-            self._is_partial = True
+        if size is not None and len(part) < size:
+            size = None
+        count = len(seen) if size is None else size - len(self._part)
+        answer, status = self._resource.visalib.read(self._resource.session, count)
+        if len(answer) != count:
+            raise CodecError(f"the library read {len(answer)} of {count} bytes ({status.name})")
+        if self._end is not None:
+            self._end.arrive(count)
+        if size is None:
+            self._part = part
             return None
-        return size
+        part = part[:size]
+        if self._traffic is not None:
+            self._traffic.text(now_s(), False, part)
+        if count < len(seen):  # more came than one answer
+            self._discard(sock)
+        return part
 
 
 class VisaThreadLine:
@@ -480,7 +485,7 @@ class _Conversation(asyncio.Protocol):
         *messages, self._buffer = (self._buffer + data).split(self._terminator)
         self._messages.extend(messages)
         if messages and self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._answer())
+            self._task = begin(self._answer())
 
     async def _answer(self) -> None:
         try:

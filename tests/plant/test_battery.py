@@ -142,9 +142,109 @@ def test_spread_depends_on_seed_and_place_alone():
     other = BatteryString(BatterySpec(cells_in_series=16, soc=0.1), 25.0, seed=8)
     for string in (long, short, other):
         string.step(1.0, 600.0)
-    assert np.array_equal(long.cell_voltages_v[:16], short.cell_voltages_v)
-    assert not np.array_equal(other.cell_voltages_v, short.cell_voltages_v)
+    # A cell's drop is a share of the string's, so that the last digit knows of the others.
+    assert long.cell_voltages_v[:16] == pytest.approx(short.cell_voltages_v, abs=1e-9)
+    assert np.abs(other.cell_voltages_v - short.cell_voltages_v).min() > 1e-7
     assert np.ptp(short.cell_voltages_v) > 0.0
+
+
+UNEVEN = CellSpread(capacity=0.02, resistance=0.05, soc=0.01)
+
+
+def a_restless_day():
+    """Current and duration, from nearly empty to full and back, with rests, reversals and odd steps."""
+    rng = np.random.default_rng(5)
+    for current_a, seconds in ((0.0, 300), (-3.0, 3500), (0.0, 900), (4.0, 1200), (-2.0, 600), (3.0, 2600)):
+        for _ in range(seconds // 2):
+            yield current_a * rng.uniform(0.8, 1.0), float(rng.choice([0.5, 1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize("chemistry", ["lfp", "zinc_halogen"])
+def test_cells_between_two_anchors_are_where_a_look_at_all_would_find_them(chemistry):
+    """The shares that cells keep between anchors, against a string that looks at its cells at every step."""
+    spec = BatterySpec(chemistry=chemistry, cells_in_series=16, soc=0.06, spread=UNEVEN)
+    string, careful = BatteryString(spec, 25.0, seed=4), BatteryString(spec, 25.0, seed=4)
+    size = string.capacity_ah / 3.0
+    worst_v = worst_k = worst_string_v = 0.0
+    for current_a, duration_s in a_restless_day():
+        careful.cell_temperatures_degc = careful.cell_temperatures_degc
+        for one in (string, careful):
+            one.step(size * current_a, duration_s)
+        worst_v = max(worst_v, np.abs(string.cell_voltages_v - careful.cell_voltages_v).max())
+        apart_k = string.cell_temperatures_degc - careful.cell_temperatures_degc
+        worst_k = max(worst_k, np.abs(apart_k).max())
+        worst_string_v = max(worst_string_v, abs(string.voltage_v - careful.voltage_v))
+        assert string.voltage_v == pytest.approx(string.cell_voltages_v.sum(), abs=1e-9)
+    assert string.cell_socs == pytest.approx(careful.cell_socs, abs=1e-12)
+    # 200 mV of drop a cell: 5e-4 of it, and 4e-5 of the string's.
+    assert worst_v < 1e-4
+    assert worst_k < 2e-3
+    assert worst_string_v < 1e-5
+
+
+def test_one_cell_of_a_string_follows_the_equations_alone():
+    """Each cell of a string against a cell of its own capacity and resistance, integrated here in fine steps."""
+    spec = BatterySpec(cells_in_series=4, soc=0.3, spread=UNEVEN)
+    string = BatteryString(spec, 25.0, seed=9)
+    lfp = string.chemistry
+    capacity_c = 3.0 * 3600.0 * (1.0 + 0.02 * _draws("capacity", 4))
+    scale = 1.0 + 0.05 * _draws("resistance", 4)
+    socs, branches_v = 0.3 + 0.01 * _draws("soc", 4), np.zeros(4)
+    degc, leak = np.full(4, 25.0), lfp.self_discharge_per_day / 86_400.0
+    heat_capacity, conductance, dt_s = lfp.heat_capacity_j_per_k, lfp.heat_conductance_w_per_k, 0.05
+    for current_a, seconds in ((-3.0, 300), (2.0, 300)):
+        for _ in range(seconds):
+            string.step(current_a, 1.0)
+        kept_a = current_a * (lfp.coulombic_efficiency if current_a < 0.0 else 1.0)
+        column = 1 if current_a < 0.0 else 2
+        for _ in range(round(seconds / dt_s)):
+            factor = np.interp(degc, lfp.temperature_degc, lfp.temperature_factor)
+            ohm = scale * factor * np.interp(socs, lfp.soc, lfp.curves[:, column])
+            lost_w = (current_a - kept_a) * -np.interp(socs, lfp.soc, lfp.curves[:, 0])
+            heat_w = current_a * (0.4 * current_a * ohm + branches_v) + lost_w
+            degc = degc + dt_s * (heat_w - conductance * (degc - 25.0)) / heat_capacity
+            branches_v = branches_v + dt_s * (0.6 * current_a * ohm - branches_v) / 30.0
+            socs = socs - dt_s * (kept_a / capacity_c + leak)
+        expected_v = np.interp(socs, lfp.soc, lfp.curves[:, 0]) - branches_v - 0.4 * current_a * ohm
+        assert string.cell_voltages_v == pytest.approx(expected_v, abs=2e-4)
+        assert string.cell_socs == pytest.approx(socs, abs=1e-9)
+        # Leakage of a quarter of a milliwatt is left out here: some millikelvins.
+        assert string.cell_temperatures_degc == pytest.approx(degc, abs=0.01)
+
+
+def _draws(quantity, count):
+    return np.clip([normal(9, f"cell {quantity}", index) for index in range(count)], -3.0, 3.0)
+
+
+@pytest.mark.parametrize("chemistry", ["lfp", "zinc_halogen"])
+def test_bounds_hold_all_cells_and_are_narrow(chemistry):
+    spec = BatterySpec(chemistry=chemistry, cells_in_series=16, soc=0.06, spread=UNEVEN)
+    string = BatteryString(spec, 25.0, seed=4)
+    string.cell_temperatures_degc = 25.0 + np.arange(16.0)
+    size, widths_v = string.capacity_ah / 3.0, []
+    for current_a, duration_s in a_restless_day():
+        string.step(size * current_a, duration_s)
+        cells_v, cells_degc = string.cell_voltages_v, string.cell_temperatures_degc
+        low_v, high_v = string.voltage_bounds_v()
+        low_degc, high_degc = string.temperature_bounds_degc()
+        assert low_v - 1e-6 <= cells_v.min() <= cells_v.max() <= high_v + 1e-6
+        assert low_degc - 1e-6 <= cells_degc.min() <= cells_degc.max() <= high_degc + 1e-6
+        widths_v.append(high_v - low_v - np.ptp(cells_v))
+    assert np.median(widths_v) < 0.02
+
+
+@pytest.mark.parametrize("name", chemistries.names())
+def test_lines_between_nodes_stay_within_their_error(name):
+    cell = chemistries.load(name)
+    for values, curve, error in zip(cell.node_values, cell.curves.T, chemistries.NODE_ERROR, strict=True):
+        assert np.abs(np.interp(cell.soc, cell.nodes, values) - curve).max() <= error
+    assert 0.0 in cell.nodes
+    assert len(cell.nodes) < 80
+
+
+def test_a_published_table_keeps_its_own_nodes():
+    table = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0]
+    assert chemistries.load("lfp").nodes.tolist() == [-0.05, *table, 1.05]
 
 
 def test_keyed_draws_are_normal_and_repeat():

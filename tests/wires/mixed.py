@@ -99,4 +99,4 @@ def digest(seconds: int) -> tuple[str, int, list[float]]:
 
 
 if __name__ == "__main__":
-    print(digest(int(sys.argv[1]))[0])
+    sys.stdout.write(f"{digest(int(sys.argv[1]))[0]}\n")

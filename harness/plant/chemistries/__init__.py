@@ -21,8 +21,8 @@ GRID_PER_UNIT = 1000
 GRID_FIRST = -50
 GRID_LAST = 1050
 
-NODE_ERROR = np.array([2e-5, 1e-8, 1e-8])
-"""Most by which lines between nodes leave the grid's curves: 0.02 mV, and 10 nOhm of a cell."""
+NODE_ERROR = np.array([4e-5, 1e-8, 1e-8])
+"""Most by which lines between nodes leave the grid's curves: 0.04 mV, and 10 nOhm of a cell."""
 
 
 @dataclass(frozen=True, slots=True)

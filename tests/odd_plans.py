@@ -1,0 +1,137 @@
+"""Plans that end in every way in which a plan can end; run by ``test_plugin.py`` on an emulated rig.
+
+No test of its own: pytest does not collect this file's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from harness.errors import Aborted, BenchError, NotTestable
+from harness.plans import plan
+from harness.readings import Measured
+
+TRUE = "rackproof_bench.is_true"
+
+
+def odd(plan_id, *measures, hazard="reads", limit_s=100.0):
+    return plan(plan_id, "An odd plan", hazard=hazard, measures=measures or ("alive",), limit_s=limit_s)
+
+
+@odd("NT-01")
+async def test_needs_what_is_missing(judge):
+    raise NotTestable("rig lab1 has no chamber")
+
+
+@odd("IN-01")
+async def test_is_not_decided(judge, product):
+    judge("alive", Measured(product.limits.rte_ac_min + 0.001, 0.01, "1"), "product_limits.rte_ac")
+
+
+@odd("FA-01", "first", "second")
+async def test_fails_and_goes_on(judge):
+    judge("first", False, TRUE)
+    judge("second", True, TRUE)
+
+
+@odd("ER-01")
+async def test_cannot_be_done(judge):
+    judge("alive", True, TRUE)
+    raise BenchError("the door is open")
+
+
+@odd("AB-01")
+async def test_is_stopped(judge):
+    judge("alive", False, TRUE)
+    raise Aborted("the interlock tripped")
+
+
+@odd("OK-01")
+async def test_passes(judge, battery):
+    judge("alive", (await battery.voltage_v()).value > 0.0, TRUE)
+
+
+@odd("NT-02")
+async def test_fails_before_something_is_missing(judge):
+    judge("alive", False, TRUE)
+    raise NotTestable("rig lab1 has no chamber")
+
+
+@odd("ER-02", "alive", "forgotten")
+async def test_forgets_a_measure(judge):
+    judge("alive", True, TRUE)
+
+
+@odd("ER-03")
+async def test_asserts(judge, battery):
+    judge("alive", True, TRUE)
+    assert (await battery.voltage_v()).value < 0.0
+
+
+@odd("ER-04")
+async def test_judges_by_no_requirement(judge):
+    judge("alive", True, "rackproof_bench.is_ture")
+
+
+@odd("ER-05")
+async def test_judges_what_it_did_not_declare(judge):
+    judge("alvie", True, TRUE)
+
+
+@plan("ER-06", "An odd plan", hazard="reads", measures=(), limit_s=100.0)
+async def test_declares_nothing():
+    pass
+
+
+@odd("ER-07", limit_s=5.0)
+async def test_takes_too_long(judge, battery):
+    judge("alive", True, TRUE)
+    await asyncio.sleep(1000.0)
+
+
+@odd("ER-08")
+async def test_asks_for_what_nobody_has(judge, chamber):
+    judge("alive", True, TRUE)
+
+
+@odd("ER-09")
+async def test_misses_its_stimulus(judge):
+    judge.stimulus("sag", False, TRUE)
+    judge("alive", True, TRUE)
+
+
+@odd("ER-10")
+async def test_skips_itself(judge):
+    judge("alive", True, TRUE)
+    pytest.skip("not today")
+
+
+@odd("ER-11")
+@pytest.mark.skip(reason="not today")
+async def test_is_marked_to_be_skipped(judge):
+    judge("alive", True, TRUE)
+
+
+@odd("ER-12", hazard="energises")
+async def test_cannot_come_to_rest(judge, bench):
+    judge("alive", True, TRUE)
+    bench.far_side.emulators["grid"].silent = True
+
+
+@odd("ER-13", hazard="energises")
+async def test_breaks_and_cannot_come_to_rest(judge, bench):
+    bench.far_side.emulators["grid"].silent = True
+    judge("alive", True, TRUE)
+    raise BenchError("the door is open")
+
+
+@odd("FA-02")
+@pytest.mark.xfail(reason="known")
+async def test_is_expected_to_fail(judge):
+    judge("alive", False, TRUE)
+
+
+def test_is_no_plan():
+    """Stands beside plans, and pytest's own rules hold for it."""

@@ -1,0 +1,393 @@
+"""The worst verdict is the outcome: in pytest, in its exit code, in the record and in both JUnit files."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from .processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, wait_until
+
+ODD_PLANS = Path(__file__).with_name("odd_plans.py").read_text()
+PLANS = re.findall(r'^@\w+\("(..-..)"', ODD_PLANS, re.MULTILINE)
+
+
+class OddHome(Home):
+    """A home with the odd plans, and a rig that runs plans of any id."""
+
+    def run(
+        self, *arguments: object, chosen: str = "", rig_changes: tuple[tuple[str, str], ...] = ()
+    ) -> Ended:
+        rig = changed(LAB1, self.path / "lab1.toml", *(rig_changes or (FOR_ALL_PLANS,)))
+        choice = ("-k", chosen) if chosen else ()
+        return self.pytest(*self.plans(ODD_PLANS), f"--rig={rig}", "--emulate", *choice, *arguments)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> OddHome:
+    return OddHome(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """All odd plans, run once; pytest's own JUnit file lies beside the runs."""
+    home = OddHome(tmp_path_factory.mktemp("odd"))
+    return home.run(f"--junitxml={home.path / 'pytest.xml'}")
+
+
+VERDICTS = {
+    "AB": "ABORTED",
+    "ER": "ERROR",
+    "FA": "FAIL",
+    "IN": "INCONCLUSIVE",
+    "NT": "NOT TESTABLE",
+    "OK": "PASS",
+}
+EXCEPTIONS = {"NT-02": "FAIL"}
+"""Plans with two verdicts: the worse one holds."""
+
+
+def expected(plan: str) -> str:
+    return EXCEPTIONS.get(plan, VERDICTS[plan[:2]])
+
+
+def test_every_plan_has_its_verdict(odd):
+    assert odd.verdicts == {plan: expected(plan) for plan in PLANS}
+
+
+def test_the_exit_code_is_pytests_own_where_something_failed(odd):
+    """A failure outranks what could not be tested."""
+    assert odd.code == 1
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ("AB-01", "the interlock tripped"),
+        ("ER-01", "the door is open"),
+        ("ER-02", "declared and never judged: forgotten"),
+        ("ER-03", "AssertionError: assert"),
+        ("ER-04", "alive: no requirement 'rackproof_bench.is_ture'; did you mean rackproof_bench.is_true"),
+        ("ER-05", "measure 'alvie' is not declared; declared: 'alive'; did you mean 'alive'?"),
+        ("ER-06", "the plan declares no measure"),
+        ("ER-07", "ER-07 is not over after 5 s of rig time, which is all that it declared"),
+        ("ER-08", "chamber"),
+        ("ER-09", "sag: false; allowed true"),
+        ("ER-10", "Skipped: not today"),
+        ("ER-11", "Skipped: not today"),
+        ("ER-12", "the rig did not come to rest: "),
+        ("FA-01", "first: false; allowed true"),
+        ("FA-02", "alive: false; allowed true"),
+        ("IN-01", "alive: 0.861"),
+        ("NT-01", "rig lab1 has no chamber"),
+    ],
+)
+def test_every_verdict_says_why(odd, plan, said):
+    assert said in odd.messages[plan]
+
+
+def test_what_ended_a_plan_is_told_before_what_went_wrong_on_the_way_to_rest(odd):
+    first, second = odd.messages["ER-13"].splitlines()
+    assert first == "the door is open"
+    assert second.startswith("the rig did not come to rest: ")
+
+
+def test_the_judge_records_and_goes_on_after_a_fail(odd):
+    (plan,) = (each for each in odd.record.plans if each.plan == "FA-01")
+    assert [(each["measure"], each["verdict"]) for each in plan.judgements] == [
+        ("first", "FAIL"),
+        ("second", "PASS"),
+    ]
+
+
+def test_a_time_that_was_overrun_ends_there(odd):
+    (plan,) = (each for each in odd.record.plans if each.plan == "ER-07")
+    assert 5.0 <= plan.duration_s < 10.0
+
+
+def test_the_terminal_has_a_line_for_each_plan_and_the_worst_first_in_its_table(odd):
+    for plan, verdict in odd.verdicts.items():
+        assert re.search(rf"^{verdict} +{plan}  An odd plan", odd.out, re.MULTILINE), plan
+    table = odd.out[odd.out.index("verdict  ") :]
+    order = [word for word in re.findall(r"^([A-Z ]+?)  ", table, re.MULTILINE) if word in VERDICTS.values()]
+    assert order == sorted(order, key=list(VERDICTS.values()).index)
+    assert len(order) == len(odd.verdicts)
+
+
+OUTCOMES = {
+    "ABORTED": ["error"],
+    "ERROR": ["error"],
+    "FAIL": ["failure"],
+    "INCONCLUSIVE": ["failure"],
+    "NOT TESTABLE": ["skipped"],
+    "PASS": [],
+}
+
+
+def test_the_runs_junit_file_has_failures_of_the_product_and_errors_of_the_bench(odd):
+    root = ET.parse(odd.folder / "junit.xml").getroot()  # noqa: S314 - our own
+    found = {
+        case.get("name", "").split()[0]: [
+            each.tag for each in case if each.tag in {"failure", "error", "skipped"}
+        ]
+        for case in root.iter("testcase")
+    }
+    assert found == {plan: OUTCOMES[verdict] for plan, verdict in odd.verdicts.items()}
+
+
+def test_pytests_own_junit_file_counts_all_four_as_failures(odd):
+    root = ET.parse(odd.runs.parent / "pytest.xml").getroot()  # noqa: S314 - our own
+    bad = {case.get("name") for case in root.iter("testcase") if case.find("failure") is not None}
+    bad |= {case.get("name") for case in root.iter("testcase") if case.find("error") is not None}
+    skipped = {case.get("name") for case in root.iter("testcase") if case.find("skipped") is not None}
+    assert skipped == {"test_needs_what_is_missing"}
+    assert len(bad) == sum(OUTCOMES[verdict] in (["failure"], ["error"]) for verdict in odd.verdicts.values())
+
+
+def test_a_run_of_all_verdicts_is_sealed_and_sound(odd):
+    home = Home(odd.runs.parent)
+    verified = home.rackproof("verify", odd.folder)
+    assert (verified.code, verified.out.strip()) == (0, f"{odd.folder}: sealed, whole and signed")
+    assert (odd.folder / "report.html").stat().st_size > 0
+
+
+# What pytest does with failures
+
+
+def test_maxfail_counts_f_i_e_and_a_and_not_n(home):
+    ended = home.run("--maxfail=4")
+    assert list(ended.verdicts) == ["NT-01", "IN-01", "FA-01", "ER-01", "AB-01"]
+
+
+def test_x_stops_at_the_mildest_failure(home):
+    ended = home.run("-x", chosen="NT-01 or IN-01 or OK-01")
+    assert ended.verdicts == {"NT-01": "NOT TESTABLE", "IN-01": "INCONCLUSIVE"}
+    assert ended.code == 1
+
+
+def test_lf_runs_what_failed_and_nothing_else(home):
+    cache = f"-ocache_dir={home.path / 'cache'}"
+    chosen = "NT-01 or IN-01 or FA-01 or ER-01 or AB-01 or OK-01"
+    assert len(home.run(cache, chosen=chosen).verdicts) == 6
+    again = home.run(cache, "--lf", chosen=chosen)
+    assert list(again.verdicts) == ["IN-01", "FA-01", "ER-01", "AB-01"]
+
+
+# What this rig cannot show
+
+
+def without_recorder(target: Path) -> Path:
+    """Copy lab1 as a rig that has no recorder."""
+    text = LAB1.read_text()
+    for begin, end in (("[wires.recorder_lan]", "[devices.bms]"), ("[devices.recorder]", "[topology.source]"),
+                       ("[triggers.profile_start]", "[envelope.")):  # fmt: skip
+        text = text[: text.index(begin)] + text[text.index(end) :]
+    target.write_text(text)
+    return target
+
+
+def test_a_missing_role_makes_a_plan_not_testable_names_it_and_has_an_exit_code_of_its_own(home):
+    rig = without_recorder(home.path / "poor.toml")
+    options = ("testplans", f"--rig={rig}", "--emulate", "-k", "CM-06")
+    ended = home.pytest(*options)
+    assert ended.verdicts == {"CM-06": "NOT TESTABLE"}
+    assert "the plan asks for one recorder, there is none" in ended.messages["CM-06"]
+    assert ended.code == 10
+    assert home.pytest(*options, "--allow-not-testable").code == 0
+
+
+def test_plans_that_the_rig_is_not_for_are_counted_and_named(home):
+    listed = (FOR_ALL_PLANS[0], 'plans = ["OK-01", "FA-01"]')
+    ended = home.run(rig_changes=(listed,), chosen="OK-01 or ER-01 or ER-02")
+    assert ended.verdicts == {"OK-01": "PASS"}
+    assert ended.code == 0
+    left = re.search(r"(\d+) plans are not for rig lab1: (.*)", ended.out)
+    assert left is not None, ended.out
+    assert len(left[2].split(", ")) == int(left[1])
+    assert {"ER-01", "ER-02"} <= set(left[2].split(", "))
+
+
+# Stopped from outside
+
+
+def begins(home: Home, runs: Path, events: int) -> bool:
+    """Whether rig time runs: so many lines are in the journal."""
+    return any(path.read_bytes().count(b"\n") > events for path in runs.glob("*_*/journal.jsonl"))
+
+
+@pytest.fixture
+def charge(home: OddHome) -> Iterator[tuple]:
+    """A long plan that is on: its process and the folder of its runs."""
+    command, runs = home.pytest_command("testplans", "--rig=lab1", "--emulate", "-k", "CC-03")
+    process = home.start(*command)
+    wait_until(process, lambda: begins(home, runs, 300))
+    try:
+        yield process, runs
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_ctrl_c_in_the_middle_leaves_a_sealed_record_that_says_aborted(home, charge):
+    process, runs = charge
+    process.send_signal(signal.SIGINT)
+    ended = finish(process, runs)
+    assert ended.code == 2  # pytest's own: interrupted
+    assert ended.verdicts == {"CC-03": "ABORTED"}
+    assert ended.messages["CC-03"] == "stopped from the keyboard"
+    assert re.search(r"^ABORTED +CC-03", ended.out, re.MULTILINE)
+    assert (ended.folder / "report.html").exists()
+    assert (ended.folder / "junit.xml").exists()
+    assert "Traceback" not in ended.said
+    assert "harness/" not in ended.said, "no trace of ours"
+    assert home.rackproof("verify", ended.folder).code == 0
+
+
+def test_ctrl_c_comes_to_rest_before_it_ends(charge):
+    process, runs = charge
+    process.send_signal(signal.SIGINT)
+    ended = finish(process, runs)
+    (plan,) = ended.record.plans
+    commands = [(each["command"], each["asked"]) for each in plan.of_kind("command")]
+    assert ("pcs.set_power_w", 0.0) in commands[-6:], commands[-6:]
+
+
+def test_a_killed_run_keeps_every_whole_line_and_can_be_sealed(home, charge):
+    process, runs = charge
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    ended = Ended(process.returncode, "", "", runs)
+    journal = (ended.folder / "journal.jsonl").read_bytes()
+    whole = journal[: journal.rindex(b"\n") + 1]
+    assert home.rackproof("verify", ended.folder).code == 1
+    sealed = home.rackproof("seal", ended.folder)
+    assert (sealed.code, sealed.out.strip()) == (0, f"{ended.folder}: sealed, ABORTED")
+    assert home.rackproof("verify", ended.folder).code == 0
+    assert (ended.folder / "journal.jsonl").read_bytes() == journal
+    (plan,) = ended.record.plans
+    readings = plan.entries[-2]["body"]
+    assert sum(each["count"] for each in readings.values()) == whole.count(b',"r",[')
+    assert len(plan.of_kind("command")) == whole.count(b',"command",')
+    again = home.rackproof("seal", ended.folder)
+    assert (again.code, "sealed already" in again.err) == (1, True)
+
+
+STUCK = """
+import asyncio
+
+from harness.plans import plan
+
+
+@plan("ST-01", "waits for ever", hazard="energises", measures=("alive",), limit_s=1e9)
+async def test_waits(bench, battery, judge):
+    bench.far_side.emulators["grid"].silent = True
+    while True:
+        await battery.voltage_v()
+        await asyncio.sleep(1.0)
+
+
+@plan("ST-02", "must not run", hazard="reads", measures=("alive",), limit_s=1e9)
+async def test_comes_after(judge):
+    judge("alive", True, "rackproof_bench.is_true")
+"""
+
+
+def test_after_ctrl_c_no_other_plan_runs_although_the_rig_does_not_come_to_rest(home):
+    rig = changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)
+    command, runs = home.pytest_command(*home.plans(STUCK), f"--rig={rig}", "--emulate")
+    process = home.start(*command)
+    wait_until(process, lambda: begins(home, runs, 300))
+    process.send_signal(signal.SIGINT)
+    ended = finish(process, runs)
+    assert ended.verdicts == {"ST-01": "ABORTED"}
+    assert ended.code == 2
+    assert "stopped from the keyboard" in ended.messages["ST-01"]
+    assert "the rig did not come to rest: " in ended.messages["ST-01"]
+
+
+def test_ctrl_c_gives_a_terminal_back_as_it_was(home):
+    """The live view hides the cursor, and shows it again; nothing is written after its end by accident."""
+    command, runs = home.pytest_command("testplans", "--rig=lab1", "--emulate", "-k", "CC-03")
+    near, far = pty.openpty()
+    process = home.start(*(each for each in command if each != "--no-live"), terminal=far)
+    os.close(far)
+    screen = b""
+    is_stopped = False
+    while True:
+        try:
+            piece = os.read(near, 65536)
+        except OSError:  # how a pty says that nobody is left at its far end
+            break
+        screen += piece
+        if not is_stopped and begins(home, runs, 300):
+            process.send_signal(signal.SIGINT)
+            is_stopped = True
+    os.close(near)
+    assert process.wait() == 2
+    assert b"\x1b[?25l" in screen, "the live view was never on"
+    assert screen.rindex(b"\x1b[?25h") > screen.rindex(b"\x1b[?25l")
+    assert b"ABORTED" in screen[screen.rindex(b"\x1b[?25h") :]
+    assert b"lost sys.stderr" not in screen
+
+
+# What is left over
+
+OPENINGS = 20
+LEAKS = f"""
+import os
+import threading
+
+import pytest
+
+from harness.plans import plan
+
+
+def left_over():
+    links = [os.readlink(f"/proc/self/fd/{{name}}") for name in os.listdir("/proc/self/fd")
+             if os.path.lexists(f"/proc/self/fd/{{name}}")]
+    print("LEFT", len(links), sum("/pts/" in each or "ptmx" in each for each in links), threading.active_count())
+
+
+@plan("LK-01", "opens a bench", hazard="reads", measures=("alive",), limit_s=100.0)
+@pytest.mark.parametrize("opening", range({OPENINGS}))
+async def test_opens(opening, battery, inverter, grid, analyzer, recorder, fault_inserter, judge):
+    judge("alive", (await battery.voltage_v()).value > 0.0, "rackproof_bench.is_true")
+
+
+@pytest.fixture(autouse=True, scope="function")
+def count(request):
+    yield
+    left_over()
+"""
+
+
+def test_20_plans_in_one_process_leave_no_more_descriptors_threads_or_ptys(home):
+    """Counted after each bench has closed."""
+    rig = changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)
+    ended = home.pytest(*home.plans(LEAKS), f"--rig={rig}", "--emulate", "-s")
+    assert set(ended.verdicts.values()) == {"PASS"}
+    counts = re.findall(r"LEFT (\d+) (\d+) (\d+)", ended.out)
+    assert len(counts) == OPENINGS
+    assert counts[-1] == counts[1], counts  # the first loads libraries
+
+
+def test_a_pytest_without_rackproofs_options_is_left_alone(home):
+    """The plugin loads in every pytest of its environment, and imports nothing heavy by that."""
+    (home.path / "test_mine.py").write_text(
+        "import sys\n\n\ndef test_mine():\n"
+        "    assert 'harness.plugin' in sys.modules\n"
+        "    assert not {'numpy', 'pydantic', 'pymodbus', 'can', 'pyvisa', 'rich'} & set(sys.modules)\n"
+    )
+    ended = finish(
+        home.start("pytest", "-p", "no:cacheprovider", "-p", "no:anyio", "test_mine.py", cwd=home.path),
+        home.path / "runs",
+    )
+    assert ended.code == 0, ended.said
+    assert "1 passed" in ended.out
+    assert not (home.path / "runs").exists()

@@ -1,0 +1,127 @@
+"""What holds for the project as a whole: what is packaged, what is loaded, what must not be written down."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+PACKAGES = {"harness": "harness", "drivers": "drivers", "rackproof_fixtures": "fixtures"}
+"""Installed name and folder."""
+
+
+def folders_with_code() -> Iterator[tuple[str, Path]]:
+    for package, folder in PACKAGES.items():
+        for init in (ROOT / folder).rglob("__init__.py"):
+            inside = init.parent.relative_to(ROOT / folder).parts
+            yield ".".join([package, *inside]), init.parent
+
+
+def files_of_the_project() -> Iterator[Path]:
+    """Everything but what .gitignore names, git's own folder, and links."""
+    ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()]
+    ahead = [ROOT]
+    while ahead:
+        for path in ahead.pop().iterdir():
+            if path.name == ".git" or path.is_symlink():
+                continue
+            if any(fnmatch.fnmatch(path.name, pattern) for pattern in ignored):
+                continue
+            if path.is_dir():
+                ahead.append(path)
+            else:
+                yield path
+
+
+def test_the_list_of_packages_is_the_folders():
+    assert sorted(SETUPTOOLS["packages"]) == sorted(package for package, _ in folders_with_code())
+    assert SETUPTOOLS["package-dir"] == PACKAGES
+
+
+def test_every_folder_with_python_in_it_is_a_package():
+    with_code = {path.parent for folder in PACKAGES.values() for path in (ROOT / folder).rglob("*.py")}
+    assert with_code == {folder for _, folder in folders_with_code()}
+
+
+def test_every_data_file_is_packaged():
+    left_out = []
+    for path in files_of_the_project():
+        top = path.relative_to(ROOT).parts[0]
+        if top not in PACKAGES.values() or path.suffix in {".py", ".md"}:
+            continue
+        owners = [(package, folder) for package, folder in folders_with_code() if path.is_relative_to(folder)]
+        patterns = SETUPTOOLS["package-data"]
+        if not any(
+            path.relative_to(folder).match(pattern)
+            for package, folder in owners
+            for pattern in patterns.get(package, ())
+        ):
+            left_out.append(str(path.relative_to(ROOT)))
+    assert left_out == []
+
+
+@pytest.mark.parametrize("module", ["harness.plugin", "harness.wires", "drivers", "rackproof_fixtures"])
+def test_importing_loads_nothing_that_takes_long(module):
+    heavy = {
+        *("numpy", "pydantic", "pymodbus", "can", "cantools", "pyvisa", "pyvisa_py", "serial"),
+        *("rich", "sqlalchemy", "pyarrow", "jinja2", "cryptography", "sunspec2"),
+    }
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert module in done.stdout.split()
+    assert heavy & set(done.stdout.split()) == set()
+
+
+# Folders that exist on one machine; those that every Linux has (/dev, /proc, /usr) are not meant.
+MACHINE_PATH = re.compile(r"(?<![\w.~}/:])/(?:home|root|Users|work|tmp|mnt|opt|srv|media)/\w|\b[A-Z]:\\\w")
+PACKAGE_INDEX = re.compile(
+    r"--(?:extra-)?index[-]url|--find[-]links|index[-_]url\s*="
+    r"|https?://\S*(?:pypi\.|pythonhosted|/simple\b|artifactory|devpi|nexus)"
+)
+
+
+@pytest.mark.parametrize("forbidden", [MACHINE_PATH, PACKAGE_INDEX], ids=["machine path", "package index"])
+def test_no_file_holds_what_is_true_of_one_machine_only(forbidden):
+    found = []
+    seen = 0
+    for path in files_of_the_project():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        seen += 1
+        found += [
+            f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+            for number, line in enumerate(text.splitlines(), 1)
+            if forbidden.search(line)
+        ]
+    assert found == []
+    assert seen > 200  # it has looked
+
+
+@pytest.mark.parametrize(
+    ("text", "is_forbidden"),
+    [
+        ("see " + "/home" + "/ann/rig.toml", True),
+        ("'/" + "tmp/x'", True),
+        ("C:" + "\\Users\\ann", True),
+        ("https://example.org" + "/home" + "/page", False),
+        ("runs/" + "tmp/x", False),
+        ("/proc/self/fd", False),
+        ("pip install --index" + "-url x", True),
+        ("https://pypi" + ".org/project/pytest", True),
+        ("https://docs.pytest.org", False),
+    ],
+)
+def test_the_look_for_such_lines_finds_them(text, is_forbidden):
+    assert bool(MACHINE_PATH.search(text) or PACKAGE_INDEX.search(text)) is is_forbidden
