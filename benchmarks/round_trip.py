@@ -81,13 +81,14 @@ class BareVisa:
     """pyvisa-py's raw socket, waiting in the loop and not in the library."""
 
     def __init__(self, port: int) -> None:
-        self._resource: Any = pyvisa.ResourceManager("@py").open_resource(f"TCPIP::127.0.0.1::{port}::SOCKET")
-        self._visalib = self._resource.visalib
-        self._visalib.issue_warning_on.discard(StatusCode.success_max_count_read)
-        self._session = self._resource.session
-        self._socket: socket.socket = self._visalib.sessions[self._session].interface
+        resource: Any = pyvisa.ResourceManager("@py").open_resource(f"TCPIP::127.0.0.1::{port}::SOCKET")
+        self._resource, self._visalib, self._session = resource, resource.visalib, resource.session
+        resource.visalib.issue_warning_on.discard(StatusCode.success_max_count_read)
+        self._socket: socket.socket = resource.visalib.sessions[resource.session].interface
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._loop: Any = rig_loop()
+        loop = rig_loop()
+        assert isinstance(loop, VirtualLoop)
+        self._loop = loop
         self._end = self._loop.ledger.join(self._socket.getsockname(), self._socket.getpeername())
         self._found: asyncio.Future[int]
         self._loop.add_reader(self._socket, self._look)

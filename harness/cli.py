@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.clock import run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe
+from harness.readings import Measured
 from harness.rig.bench import Bench, Setup, open_bench
 from harness.rig.files import load_product, load_rig, load_site, write_rig
 from harness.rig.refusals import refusals
@@ -151,10 +152,7 @@ def _read(options: Any) -> int:
             raise ConfigurationError(f"{options.value} asks for: {', '.join(wanted)}")
         values = [int(each) if each.lstrip("-").isdigit() else each for each in options.argument]
         result = await method(*values)
-        value = getattr(result, "value", result)
-        shown = f"{value:.6g}" if isinstance(value, float) else value
-        at = f"  at {result.at_s:.3f} s" if hasattr(result, "at_s") else ""
-        print(f"{device}.{quantity} = {shown}{at}")
+        print(*_shown(f"{device}.{quantity}", result), sep="\n")
         return EXIT_OK
 
     return _on_bench(rig, product, read, emulate=options.emulate, only=frozenset({device}))
@@ -169,6 +167,26 @@ def _readings(driver: Any) -> list[str]:
         and inspect.iscoroutinefunction(getattr(type(driver), name))
         and not name.startswith(_COMMANDS)
     ]
+
+
+_MEASURED_SETS = (
+    "voltage_v", "current_a", "power_w", "reactive_power_var", "frequency_hz",
+    "out_j", "in_j", "charge_out_c", "charge_in_c",
+)  # fmt: skip
+"""What the sets of ``roles.PowerValues`` and ``roles.EnergyValues`` hold."""
+
+
+def _shown(name: str, result: Any) -> list[str]:
+    """Give a line for a reading, or one for each quantity of a set of measured values."""
+    if isinstance(result, Measured):
+        return [f"{name} = {result.value:.6g} {result.unit} (u = {result.u:.2g})"]
+    held = [part for part in _MEASURED_SETS if hasattr(result, part)]
+    if held:
+        return [line for part in held for line in _shown(f"{name}.{part}", getattr(result, part))]
+    value = getattr(result, "value", result)
+    shown = f"{value:.6g}" if isinstance(value, float) else value
+    at = f"  at {result.at_s:.3f} s" if hasattr(result, "at_s") else ""
+    return [f"{name} = {shown}{at}"]
 
 
 def _check(options: Any) -> int:
@@ -198,7 +216,7 @@ def _plans(options: Any) -> int:
     from harness.listing import list_plans  # noqa: PLC0415 - pytest loads for the listing alone
 
     rig = None if options.rig is None else load_rig(options.rig)
-    return list_plans(Path(options.testplans), rig)
+    return list_plans(Path(options.testplans), rig, emulate=options.emulate)
 
 
 def _emulate(options: Any) -> int:

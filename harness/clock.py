@@ -142,7 +142,7 @@ class End:
     def arrive(self, count: int) -> None:
         """Count bytes that this end has received."""
         peer = self.peer
-        if peer is None or self.has_left:
+        if peer is None:
             return
         if count > peer.in_flight:
             raise BenchError(
@@ -161,7 +161,6 @@ class End:
 
     def abort(self, abort: Callable[[], object]) -> None:
         """Break this end: what was under way to it is lost; the other end notices as with ``close``."""
-        self.arrive_all()
         self.depart(1, abort)
         self.leave()
 
@@ -348,9 +347,10 @@ class Ear(asyncio.Protocol):
         self.protocol.connection_made(self.mouth)
 
     def data_received(self, data: bytes) -> None:
-        """Count, and pass on."""
-        self.end.arrive(len(data))
-        self.protocol.data_received(data)
+        """Count, and pass on; what comes before an abort has had its turn is lost."""
+        if not self.end.has_left:
+            self.end.arrive(len(data))
+            self.protocol.data_received(data)
 
     def eof_received(self) -> bool | None:
         """Count the far end's close, and pass on: some protocols keep a half-closed connection."""

@@ -33,10 +33,13 @@ class Conductor:
         self.rig_session = session
         self.option = option
         self.left_out: list[str] = []
+        self.trouble = ""
         self.runs: list[PlanRun] = []
         self.sealed_in: Path | None = None
         self.record: Any = None
-        self.live = LiveView(watched=tuple(self._watched()), stream=stream)
+        self.live = LiveView(
+            watched=tuple(self._watched()), stream=stream, is_terminal=False if option.no_live else None
+        )
         session.watch = self.live.observe
         session.tick = self._tick
 
@@ -207,6 +210,8 @@ class Conductor:
         report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
         report.user_properties.append(("verdict", verdict.words))
         report.outcome = _OUTCOMES.get(verdict, "failed")
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail  # nobody may expect a product to fail
         if verdict is Verdict.NOT_TESTABLE:
             report.longrepr = (str(item.path), 0, f"NOT TESTABLE: {run.message}")
         elif verdict is not Verdict.PASS and (error is None or isinstance(error, RackproofError | Caught)):
@@ -225,6 +230,15 @@ class Conductor:
                 self.live.end(verdict.words, run.message, run.rig_s)
 
     # The end
+
+    def could_not_close(self, session: pytest.Session, error: RackproofError) -> None:
+        """Take an error of closing the bench that no plan's report can carry any more: after Ctrl-C."""
+        self.trouble = f"closing the bench: {error}"
+        run = self.rig_session.run
+        if run is not None:
+            run.note("closing", {"error": str(error)}, run.journal.last_s)
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def finish(self, session: pytest.Session) -> None:
         """Seal, report, and set the exit code."""
@@ -249,6 +263,8 @@ class Conductor:
         write = terminalreporter.write_line
         if self.record is not None and self.sealed_in is not None:
             write_summary(self.record, self.sealed_in / "report.html", self.live.stream)
+        if self.trouble:
+            write(self.trouble, red=True, bold=True)
         if self.left_out:
             write(
                 f"{len(self.left_out)} plan{'s are' if len(self.left_out) > 1 else ' is'} not for rig "

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import ConfigurationError
 from harness.plans import PlanSpec, spec_of
 from harness.rig.rig_file import RigFile
 
@@ -37,10 +38,19 @@ class _Collected:
 
 
 def collect(testplans: Path) -> list[tuple[PlanSpec, frozenset[str]]]:
-    """Give each plan under a folder with the roles that it asks for, by id."""
+    """Give each plan under a folder with the roles that it asks for, by id.
+
+    Raises:
+        ConfigurationError: pytest cannot collect them; with what it says.
+    """
     collected = _Collected()
-    with contextlib.redirect_stdout(io.StringIO()):
-        pytest.main(["--collect-only", "-q", str(testplans)], plugins=[collected])
+    # This process imported the harness before pytest could rewrite its asserts, of which it has none.
+    quiet = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = pytest.main(["--collect-only", "-q", *quiet, str(testplans)], plugins=[collected])
+    if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+        raise ConfigurationError(f"{testplans}: pytest cannot collect the plans: {said.getvalue().strip()}")
     found = []
     for function in collected.functions.values():
         spec = spec_of(function)
@@ -54,7 +64,21 @@ def collect(testplans: Path) -> list[tuple[PlanSpec, frozenset[str]]]:
     return sorted(found, key=lambda pair: pair[0].plan_id)
 
 
-def list_plans(testplans: Path, rig: RigFile | None) -> int:
+def _on_rig(spec: PlanSpec, roles: frozenset[str], rig: RigFile, *, emulate: bool) -> str:
+    """Say what would become of a plan on a rig."""
+    have = {device.role for device in rig.devices.values()}
+    if rig.plans and spec.plan_id not in rig.plans:
+        return "left out: the rig file does not list it"
+    if roles - have:
+        return f"NOT TESTABLE: no {', '.join(sorted(roles - have))}"
+    if spec.hazard not in rig.allowed_hazards:
+        return f"refused: {spec.hazard}; the rig allows {', '.join(rig.allowed_hazards)}"
+    if emulate:
+        return "runs, emulated"
+    return "runs" if spec.hazard == "reads" else "runs once the rig is armed (rackproof arm)"
+
+
+def list_plans(testplans: Path, rig: RigFile | None, *, emulate: bool = False) -> int:
     """Print the plans; gives 1 where there is none."""
     plans = collect(testplans)
     for spec, roles in plans:
@@ -62,16 +86,7 @@ def list_plans(testplans: Path, rig: RigFile | None) -> int:
         limits = ", ".join(f"{form} up to {limit:g} s" for form, limit in spec.limit_s.items())
         print(f"       {spec.hazard}; {spec.standard}; rig time: {limits}")  # noqa: T201
         if rig is not None:
-            have = {device.role for device in rig.devices.values()}
-            lacking = ", ".join(sorted(roles - have))
-            is_for = not rig.plans or spec.plan_id in rig.plans
-            word = (
-                f"NOT TESTABLE: no {lacking}"
-                if lacking
-                else "runs"
-                if is_for
-                else "left out: the rig file does not list it"
-            )
+            word = _on_rig(spec, roles, rig, emulate=emulate)
             print(f"       on {rig.name}: {word}")  # noqa: T201
     if not plans:
         print(f"no plans under {testplans}")  # noqa: T201

@@ -146,9 +146,17 @@ def pytest_report_teststatus(report: Any) -> tuple[str, str, tuple[str, Mapping[
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     """Seal the record after the last bench has closed, and write the report."""
-    yield
+    from harness.errors import RackproofError  # noqa: PLC0415 - the plugin loads with every pytest
+
     conductor = session.config.stash.get(CONDUCTOR, None)
-    if conductor is not None:
+    if conductor is None:
+        yield
+        return
+    try:
+        yield
+    except RackproofError as error:
+        conductor.could_not_close(session, error)
+    finally:
         conductor.finish(session)
 
 

@@ -33,7 +33,6 @@ from harness.safety.rest import come_to_rest, snapshot, switch_off
 from harness.seeded_faults import SeededFault
 from harness.wires.traffic import Traffic
 
-
 ENERGY_RESIDUAL_MAX = 0.001
 """Share of the energy moved that an emulated plant may not account for in any run."""
 
@@ -381,7 +380,8 @@ class PlanRun:
             if abs(balance.residual_fraction) > ENERGY_RESIDUAL_MAX:
                 raise BenchError(
                     f"the emulated plant lost {balance.residual_fraction:.3%} of its energy; "
-                    f"allowed {ENERGY_RESIDUAL_MAX:.1%}: its physics are wrong, and so is what was measured on it"
+                    f"allowed {ENERGY_RESIDUAL_MAX:.1%}: its physics are wrong, "
+                    "and so is what was measured on it"
                 )
 
     def capture(self, name: str, channels: Mapping[str, Waveform], trigger_s: float | None = None) -> None:

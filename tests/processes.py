@@ -139,9 +139,7 @@ def finish(process: subprocess.Popen[str], runs: Path, longest_s: float = LONGES
     return Ended(process.returncode, out, err, runs)
 
 
-def wait_until(
-    process: subprocess.Popen[str], holds: Callable[[], bool], longest_s: float = LONGEST_S
-) -> None:
+def wait_until(process: subprocess.Popen[str], holds: Callable[[], bool], longest_s: float = 60.0) -> None:
     """Wait until something holds that a running process brings about."""
     step_s = 0.02
     for _ in range(int(longest_s / step_s)):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness.clock import VirtualLoop, WallLoop, now_s, rig_loop, run_virtual, run_wall
+from harness.clock import VirtualLoop, WallLoop, begin, now_s, rig_loop, run_virtual, run_wall
 from harness.errors import BenchError, Deadlock, Livelock, Overrun, Stall
 
 
@@ -193,7 +193,7 @@ def test_bytes_that_nobody_takes_are_a_stall_that_names_the_line_and_a_cut_ends_
     run_virtual(main)
 
 
-def test_a_cut_while_bytes_fly_loses_them_and_no_more() -> None:
+def test_a_cut_while_bytes_fly_loses_them_and_no_more(caplog) -> None:
     async def main() -> tuple[list[bytes], float]:
         heard: list[bytes] = []
 
@@ -204,26 +204,32 @@ def test_a_cut_while_bytes_fly_loses_them_and_no_more() -> None:
             writer.close()
 
         server = await asyncio.start_server(take, "127.0.0.1", 0)
+        other_server = await asyncio.start_server(take, "127.0.0.1", 0)
         line = rig_loop().name_line(server, "pcs_lan")
-        port = server.sockets[0].getsockname()[1]
+        port, other_port = (each.sockets[0].getsockname()[1] for each in (server, other_server))
         _, before = await asyncio.open_connection("127.0.0.1", port)
+        _, other = await asyncio.open_connection("127.0.0.1", other_port)
         before.write(b"one")
         await asyncio.sleep(1.0)
-        for lost in (b"two", b"three"):  # one in the air, one in line behind it
-            before.write(lost)
+        before.write(b"two")  # in the air
+        other.write(b"on another line")  # in line behind it
+        before.write(b"three")
         line.cut()
         await asyncio.sleep(1.0)
         _, after = await asyncio.open_connection("127.0.0.1", port)
         after.write(b"four")
         await asyncio.sleep(1.0)
         after.close()
+        other.close()
         server.close()
+        other_server.close()
         await settle()
         assert not rig_loop().ledger.ends
         return heard, now_s()
 
     heard, at_s = run_virtual(main)
-    assert heard == [b"one", b"four"]
+    assert heard == [b"one", b"on another line", b"four"]
+    assert caplog.messages == []  # asyncio logs what a protocol raises
     assert at_s == pytest.approx(3.0, abs=1e-5)
 
 
@@ -274,3 +280,56 @@ def test_a_loop_without_rig_time_is_refused() -> None:
 
     asyncio.run(main())
     assert WallLoop is not VirtualLoop
+
+
+def test_work_that_does_not_wait_is_over_at_once_and_needs_no_task() -> None:
+    async def main() -> None:
+        done: list[str] = []
+
+        async def work() -> None:
+            done.append("work")
+
+        assert begin(work()) is None
+        assert done == ["work"]
+
+    run_virtual(main)
+
+
+def test_work_that_waits_goes_on_as_a_task_and_sees_its_cancellation() -> None:
+    async def main() -> None:
+        seen: list[object] = []
+
+        async def work() -> None:
+            seen.append("begun")
+            await asyncio.sleep(1.0)
+            seen.append(now_s())
+            try:
+                await asyncio.sleep(10.0)
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                raise
+
+        task = begin(work())
+        assert seen == ["begun"]
+        assert task is not None
+        await asyncio.sleep(2.0)
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        assert seen == ["begun", 1.0, "cancelled"]
+
+    run_virtual(main)
+
+
+def test_what_begun_work_raises_is_its_tasks() -> None:
+    async def main() -> None:
+        async def work() -> None:
+            await asyncio.sleep(1.0)
+            raise ValueError("of its own")
+
+        task = begin(work())
+        assert task is not None
+        with pytest.raises(ValueError, match="of its own"):
+            await task
+
+    run_virtual(main)

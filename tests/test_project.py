@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import re
 import subprocess
@@ -66,6 +67,25 @@ def test_every_data_file_is_packaged():
         ):
             left_out.append(str(path.relative_to(ROOT)))
     assert left_out == []
+
+
+def test_a_plan_knows_roles_and_fixtures_and_no_device():
+    # testplans/ is no package, so import-linter does not see it.
+    allowed = {"harness", "rackproof_fixtures", "pytest", "numpy", *sys.stdlib_module_names}
+    found = []
+    for path in (ROOT / "testplans").rglob("*.py"):
+        names = []
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names.append(node.module or ".")
+        found += [
+            f"{path.relative_to(ROOT)} imports {name}"
+            for name in names
+            if name.split(".")[0] not in allowed or name.startswith(("harness.wires", "harness.testing"))
+        ]
+    assert found == []
 
 
 @pytest.mark.parametrize("module", ["harness.plugin", "harness.wires", "drivers", "rackproof_fixtures"])

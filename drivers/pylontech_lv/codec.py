@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from struct import Struct
-from struct import error as StructError
 
 from drivers.pylontech_lv import points
 from drivers.pylontech_lv.points import Field, Kind
@@ -108,7 +108,7 @@ def _packed(kind: Kind, *values: float) -> bytes:
         return kind.layout.pack(
             *[round(value * each.per_unit) for value, each in zip(values, kind.fields, strict=True)]
         )
-    except StructError:  # one does not fit
+    except struct.error:  # one does not fit
         return kind.layout.pack(*map(_raw, kind.fields, values))
 
 

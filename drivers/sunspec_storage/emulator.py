@@ -86,7 +86,7 @@ class Emulator:
         }
         self._allowed = self._ranges()
         self._image = self._banks[1].image
-        self._spans = [(bank.start, bank.end, bank) for bank in self._banks.values()]
+        self._within: dict[tuple[int, int], list[Bank]] = {}
         self._shown_alarms: frozenset[str] | None = None
         self._tells_cells = False
 
@@ -126,10 +126,18 @@ class Emulator:
             raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
         self._plant.advance(now_s())
         sample = self._look()
-        for start, end, bank in self._spans:
-            if first < end and start < first + count:
-                self._show(bank, sample)
+        for bank in self._banks_within(first, first + count):
+            self._show(bank, sample)
         return self._image[first : first + count]
+
+    def _banks_within(self, first: int, end: int) -> list[Bank]:
+        """Find the models between two indices; not for their ID and length alone, which never change."""
+        found = self._within.get((first, end))
+        if found is None:
+            found = [bank for bank in self._banks.values() if first < bank.end and bank.start + 2 < end]
+            if len(self._within) < 1000:  # a client asks for few blocks, again and again
+                self._within[first, end] = found
+        return found
 
     def _hear_out(self, table: Table) -> None:
         """Give no answer at all while silent, and refuse every table but the holding registers.

@@ -83,12 +83,13 @@ class Sample:
         return 5 if self.soc >= 1.0 else 6
 
 
-Measure = Callable[[Sample], float]
+Measure = Callable[[Sample], Mapping[str, float]]
+"""Turns a sample into the numbers of one model's points, always the same ones in the same order."""
 
 
 @dataclass(slots=True)
 class _Telemetry:
-    """A measured point: where it lies, and how a sample becomes its number."""
+    """A measured point: where it lies, how a number becomes its registers, and what they show."""
 
     first: int
     size: int
@@ -96,7 +97,6 @@ class _Telemetry:
     lowest: int
     highest: int
     unimplemented: int
-    measure: Measure
     shown: float = math.nan
 
 
@@ -107,12 +107,14 @@ class Bank:
     Attributes:
         start: index of the ID register in ``image``.
         image: registers of the whole map, which all banks share.
-        sample: what the measured points show.
+        measure: what the points show that follow the samples; nothing in most models.
+        sample: what they show.
     """
 
     model: Model
     start: int
     image: list[int]
+    measure: Measure = lambda _: {}
     telemetry: list[_Telemetry] = field(default_factory=list)
     sample: Sample | None = None
 
@@ -160,32 +162,28 @@ class Bank:
         first = self.start + self.model.points[name].offset
         self.image[first : first + len(registers)] = registers
 
-    def measured(self, measures: Mapping[str, Measure]) -> None:
-        """Let points follow the samples; the scale factors must stand already."""
-        for name, measure in measures.items():
-            point, kind = self.model.points[name], self.model.points[name].kind
-            factor = 10.0 ** -self.exponent(name)
-            first = self.start + point.offset
-            self.telemetry.append(
-                _Telemetry(first, point.size, factor, kind.lowest, kind.highest, kind.unimplemented, measure)
-            )
+    def _telemetry_of(self, name: str) -> _Telemetry:
+        point, kind = self.model.points[name], self.model.points[name].kind
+        factor = 10.0 ** -self.exponent(name)
+        first = self.start + point.offset
+        return _Telemetry(first, point.size, factor, kind.lowest, kind.highest, kind.unimplemented)
 
     def show(self, sample: Sample) -> None:
         """Bring the measured points to a sample."""
         if self.sample is sample:
             return
         self.sample = sample
-        image = self.image
-        for entry in self.telemetry:
-            value = entry.measure(sample)
+        image, values = self.image, self.measure(sample)
+        if not self.telemetry:
+            self.telemetry = [self._telemetry_of(name) for name in values]
+        for entry, value in zip(self.telemetry, values.values(), strict=True):
             if value == entry.shown:  # most points of a steady state: their registers stand
                 continue
             entry.shown = value
-            value *= entry.factor
             if math.isnan(value):
                 raw = entry.unimplemented
             else:
-                raw = min(max(round(value), entry.lowest), entry.highest)
+                raw = min(max(round(value * entry.factor), entry.lowest), entry.highest)
             if entry.size == 1:
                 image[entry.first] = raw & 0xFFFF
                 continue
@@ -394,31 +392,31 @@ def _fill_inverter(bank: Bank, ratings: _Ratings) -> None:
         Tmp_SF=-1,
         Evt2=0,
     )
-    bank.measured(
+    bank.measure = lambda s: (
         {
-            "A": lambda s: sum(s.currents_a),
-            "AphA": lambda s: s.currents_a[0],
-            "AphB": lambda s: s.currents_a[1],
-            "AphC": lambda s: s.currents_a[2],
-            "PPVphAB": lambda s: s.line_voltages_v[0],
-            "PPVphBC": lambda s: s.line_voltages_v[1],
-            "PPVphCA": lambda s: s.line_voltages_v[2],
-            "PhVphA": lambda s: s.voltages_v[0],
-            "PhVphB": lambda s: s.voltages_v[1],
-            "PhVphC": lambda s: s.voltages_v[2],
-            "W": lambda s: s.power_w,
-            "Hz": lambda s: s.frequency_hz,
-            "VA": lambda s: s.apparent_power_va,
-            "VAr": lambda s: s.reactive_power_var,
-            "PF": lambda s: 100.0 * _power_factor(s),
-            "WH": lambda s: s.injected_j / 3600.0,
-            "DCA": lambda s: abs(s.dc_current_a),
-            "DCV": lambda s: s.dc_voltage_v,
-            "DCW": lambda s: s.dc_power_w,
-            "TmpCab": lambda s: s.temperature_degc,
-            "TmpSnk": lambda s: s.temperature_degc,
-            "St": lambda s: _state_code(s.state) + 1,
-            "Evt1": lambda s: _alarm_bits(s) & 0xFFFF,
+            "A": sum(s.currents_a),
+            "AphA": s.currents_a[0],
+            "AphB": s.currents_a[1],
+            "AphC": s.currents_a[2],
+            "PPVphAB": s.line_voltages_v[0],
+            "PPVphBC": s.line_voltages_v[1],
+            "PPVphCA": s.line_voltages_v[2],
+            "PhVphA": s.voltages_v[0],
+            "PhVphB": s.voltages_v[1],
+            "PhVphC": s.voltages_v[2],
+            "W": s.power_w,
+            "Hz": s.frequency_hz,
+            "VA": s.apparent_power_va,
+            "VAr": s.reactive_power_var,
+            "PF": 100.0 * _power_factor(s),
+            "WH": s.injected_j / 3600.0,
+            "DCA": abs(s.dc_current_a),
+            "DCV": s.dc_voltage_v,
+            "DCW": s.dc_power_w,
+            "TmpCab": s.temperature_degc,
+            "TmpSnk": s.temperature_degc,
+            "St": _state_code(s.state) + 1,
+            "Evt1": _alarm_bits(s) & 0xFFFF,
         }
     )
 
@@ -484,12 +482,12 @@ def _fill_storage(bank: Bank, ratings: _Ratings) -> None:
         InOutWRte_SF=-2,
     )
     bank.put_values(WChaMax=ratings.charge_w, WChaGra=100.0, WDisChaGra=100.0, OutWRte=100.0, InWRte=100.0)
-    bank.measured(
+    bank.measure = lambda s: (
         {
-            "ChaState": lambda s: 100.0 * _clipped_share(s.soc),
-            "StorAval": lambda s: ratings.capacity_ah * s.soh * _clipped_share(s.soc),
-            "InBatV": lambda s: s.battery_voltage_v,
-            "ChaSt": lambda s: s.charge_code,
+            "ChaState": 100.0 * _clipped_share(s.soc),
+            "StorAval": ratings.capacity_ah * s.soh * _clipped_share(s.soc),
+            "InBatV": s.battery_voltage_v,
+            "ChaSt": s.charge_code,
         }
     )
 
@@ -508,41 +506,52 @@ def _fill_ac(bank: Bank, ratings: _Ratings) -> None:
         Tmp_SF=-1,
         ThrotSrc=0,
     )
-    measures: dict[str, Measure] = {
-        "St": lambda s: s.is_on,
-        "InvSt": lambda s: _state_code(s.state),
-        "ConnSt": lambda s: s.is_on and not s.is_grid_forming,
-        "Alrm": _alarm_bits,
-        "DERMode": lambda s: 2 if s.is_grid_forming else 1,
-        "W": lambda s: s.power_w,
-        "VA": lambda s: s.apparent_power_va,
-        "Var": lambda s: s.reactive_power_var,
-        "PF": _power_factor,
-        "A": lambda s: sum(s.currents_a),
-        "LLV": lambda s: sum(s.line_voltages_v) / 3.0,
-        "LNV": lambda s: sum(s.voltages_v) / 3.0,
-        "Hz": lambda s: s.frequency_hz,
-        "TotWhInj": lambda s: s.injected_j / 3600.0,
-        "TotWhAbs": lambda s: s.absorbed_j / 3600.0,
-        "TmpCab": lambda s: s.temperature_degc,
-        "TmpSnk": lambda s: s.temperature_degc,
-    }
-    for phase, lines in ((1, "L1L2"), (2, "L2L3"), (3, "L3L1")):
-        measures |= _phase_measures(phase, lines)
-    bank.measured(measures)
+    bank.measure = _measure_ac
 
 
-def _phase_measures(phase: int, lines: str) -> dict[str, Measure]:
-    """Points of 701 for one phase."""
-    index = phase - 1
+def _measure_ac(s: Sample) -> Mapping[str, float]:
+    (u1, u2, u3), (i1, i2, i3), (u12, u23, u31) = s.voltages_v, s.currents_a, s.line_voltages_v
+    share1, share2, share3 = s.phase_shares
+    power_factor = _power_factor(s)
     return {
-        f"WL{phase}": lambda s: s.power_w * s.phase_shares[index],
-        f"VAL{phase}": lambda s: s.voltages_v[index] * s.currents_a[index],
-        f"VarL{phase}": lambda s: s.reactive_power_var * s.phase_shares[index],
-        f"PFL{phase}": _power_factor,
-        f"AL{phase}": lambda s: s.currents_a[index],
-        f"V{lines}": lambda s: s.line_voltages_v[index],
-        f"VL{phase}": lambda s: s.voltages_v[index],
+        "St": s.is_on,
+        "InvSt": _state_code(s.state),
+        "ConnSt": s.is_on and not s.is_grid_forming,
+        "Alrm": _alarm_bits(s),
+        "DERMode": 2 if s.is_grid_forming else 1,
+        "W": s.power_w,
+        "VA": s.apparent_power_va,
+        "Var": s.reactive_power_var,
+        "PF": power_factor,
+        "A": i1 + i2 + i3,
+        "LLV": (u12 + u23 + u31) / 3.0,
+        "LNV": (u1 + u2 + u3) / 3.0,
+        "Hz": s.frequency_hz,
+        "TotWhInj": s.injected_j / 3600.0,
+        "TotWhAbs": s.absorbed_j / 3600.0,
+        "TmpCab": s.temperature_degc,
+        "TmpSnk": s.temperature_degc,
+        "WL1": s.power_w * share1,
+        "VAL1": u1 * i1,
+        "VarL1": s.reactive_power_var * share1,
+        "PFL1": power_factor,
+        "AL1": i1,
+        "VL1L2": u12,
+        "VL1": u1,
+        "WL2": s.power_w * share2,
+        "VAL2": u2 * i2,
+        "VarL2": s.reactive_power_var * share2,
+        "PFL2": power_factor,
+        "AL2": i2,
+        "VL2L3": u23,
+        "VL2": u2,
+        "WL3": s.power_w * share3,
+        "VAL3": u3 * i3,
+        "VarL3": s.reactive_power_var * share3,
+        "PFL3": power_factor,
+        "AL3": i3,
+        "VL3L1": u31,
+        "VL3": u3,
     }
 
 
@@ -628,12 +637,12 @@ def _fill_controls(bank: Bank, ratings: _Ratings) -> None:
 def _fill_capacity_left(bank: Bank, ratings: _Ratings) -> None:
     bank.put(WH_SF=ratings.energy_sf, Pct_SF=-1)
     bank.put_values(WHRtg=ratings.energy_wh)
-    bank.measured(
+    bank.measure = lambda s: (
         {
-            "WHAvail": lambda s: ratings.energy_wh * _clipped_share(s.soc) * s.soh,
-            "SoC": lambda s: 100.0 * _clipped_share(s.soc),
-            "SoH": lambda s: 100.0 * s.soh,
-            "Sta": lambda s: 2 if s.battery_alarms else 1 if s.battery_warnings else 0,
+            "WHAvail": ratings.energy_wh * _clipped_share(s.soc) * s.soh,
+            "SoC": 100.0 * _clipped_share(s.soc),
+            "SoH": 100.0 * s.soh,
+            "Sta": 2 if s.battery_alarms else 1 if s.battery_warnings else 0,
         }
     )
 
@@ -679,22 +688,22 @@ def _fill_battery(bank: Bank, plant: RigPlant, ratings: _Ratings) -> None:
         VMin=plant.spec.bms.discharge_voltage_limit_v,
     )
     # 802.A and W are "to/from" and nothing more (SunSpec model_802.json); here positive discharges.
-    bank.measured(
+    bank.measure = lambda s: (
         {
-            "SoC": lambda s: 100.0 * _clipped_share(s.soc),
-            "DoD": lambda s: 100.0 * (1.0 - _clipped_share(s.soc)),
-            "SoH": lambda s: 100.0 * s.soh,
-            "ChaSt": lambda s: s.charge_code,
-            "Hb": lambda s: int(s.at_s) & 0x7FFF,
-            "State": _battery_state,
-            "Evt1": _event_bits,
-            "V": lambda s: s.battery_voltage_v,
-            "CellVMin": lambda s: s.cell_voltages_v[0] if s.cell_voltages_v else math.nan,
-            "CellVAvg": lambda s: s.cell_voltages_v[1] if s.cell_voltages_v else math.nan,
-            "CellVMax": lambda s: s.cell_voltages_v[2] if s.cell_voltages_v else math.nan,
-            "A": lambda s: s.battery_current_a,
-            "AChaMax": lambda s: s.charge_current_limit_a,
-            "ADisChaMax": lambda s: s.discharge_current_limit_a,
-            "W": lambda s: s.battery_voltage_v * s.battery_current_a,
+            "SoC": 100.0 * _clipped_share(s.soc),
+            "DoD": 100.0 * (1.0 - _clipped_share(s.soc)),
+            "SoH": 100.0 * s.soh,
+            "ChaSt": s.charge_code,
+            "Hb": int(s.at_s) & 0x7FFF,
+            "State": _battery_state(s),
+            "Evt1": _event_bits(s),
+            "V": s.battery_voltage_v,
+            "CellVMin": s.cell_voltages_v[0] if s.cell_voltages_v else math.nan,
+            "CellVAvg": s.cell_voltages_v[1] if s.cell_voltages_v else math.nan,
+            "CellVMax": s.cell_voltages_v[2] if s.cell_voltages_v else math.nan,
+            "A": s.battery_current_a,
+            "AChaMax": s.charge_current_limit_a,
+            "ADisChaMax": s.discharge_current_limit_a,
+            "W": s.battery_voltage_v * s.battery_current_a,
         }
     )

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from operator import mul, sub
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -93,16 +92,19 @@ class _Channel(NamedTuple):
     f: Error
 
 
-class _Flow(NamedTuple):
-    """Means at one node over an update; phases as tuples."""
+_Flow = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], float, float, float, float]
+"""Means at one node over an update: volts, amperes and shares of the phases, W, var, A (direct) and Hz."""
 
-    volts: tuple[float, ...]
-    amperes: tuple[float, ...]
-    shares: tuple[float, ...]
-    power_w: float
-    reactive_var: float
-    current_a: float
-    frequency_hz: float
+
+class _Counting(NamedTuple):
+    """How one element or wiring unit counts energy and charge: factors, and what its offset adds a second."""
+
+    is_dc: bool
+    sign: int
+    wh: float
+    wh_drift: float
+    ah: float
+    ah_drift: float
 
 
 class Meter:
@@ -118,6 +120,7 @@ class Meter:
         self._elements = elements
         self._systematic: dict[tuple[int, str], tuple[float, float]] = {}
         self._channels: dict[int, _Channel] = {}
+        self._countings: dict[tuple[int, int], _Counting] = {}
         self._update = -1
         self._before: Mapping[str, NodeTotals] = {}
         self._after: Mapping[str, NodeTotals] = {}
@@ -128,6 +131,7 @@ class Meter:
     def forget_settings(self) -> None:
         """Take ranges and ratios anew."""
         self._channels.clear()
+        self._countings.clear()
 
     def show(
         self,
@@ -154,22 +158,23 @@ class Meter:
             channel = self._channels.get(element.number) or self._channel(element)
             node, phase, sign, is_dc, factor, most_v, most_a, first, u, i, p, q, f = channel
             flow = self._flows.get(node) or self._flow(node)
+            phase_volts, phase_amperes, shares, node_w, node_var, direct_a, node_hz = flow
             u_draw, i_draw, p_draw, q_draw, f_draw = self._noise[first : first + 5]
             sign *= self._turn
             # Behind a current sensor that is not scaled back the element sees the secondary current.
-            through = flow.shares[phase] * factor * sign
-            p_w += p[0] * flow.power_w * through + p[1] + p[2] * p_draw
-            volts = u[0] * flow.volts[phase] + u[1] + u[2] * u_draw
+            through = shares[phase] * factor * sign
+            p_w += p[0] * node_w * through + p[1] + p[2] * p_draw
+            volts = u[0] * phase_volts[phase] + u[1] + u[2] * u_draw
             if is_dc:
-                current_a = i[0] * flow.current_a * factor * sign + i[1] + i[2] * i_draw
+                current_a = i[0] * direct_a * factor * sign + i[1] + i[2] * i_draw
                 u_dc_v += volts
                 i_dc_a += current_a
                 amperes = abs(current_a)
             else:
                 volts = max(volts, 0.0)
-                amperes = max(i[0] * flow.amperes[phase] * factor + i[1] + i[2] * i_draw, 0.0)
-                q_var += q[0] * flow.reactive_var * through + q[1] + q[2] * q_draw
-                f_hz = f[0] * flow.frequency_hz + f[1] + f[2] * f_draw
+                amperes = max(i[0] * phase_amperes[phase] * factor + i[1] + i[2] * i_draw, 0.0)
+                q_var += q[0] * node_var * through + q[1] + q[2] * q_draw
+                f_hz = f[0] * node_hz + f[1] + f[2] * f_draw
             if abs(volts) > most_v or amperes > most_a:
                 return dict.fromkeys(MOMENTARY, math.inf)
             u_v += volts
@@ -199,29 +204,13 @@ class Meter:
             elements: all at one node.
             sums: what the node integrated in ``seconds``.
         """
-        element = elements[0]
-        channel = self._channels.get(element.number) or self._channel(element)
-        share = len(elements) / (1 if channel.is_dc else 3)
-        range_w = sum([each.u_range_v * each.current_range_a for each in elements])
-
-        def counted(quantity: str, plus: float, minus: float, range_: float) -> tuple[float, float]:
-            """Both directions with this channel's errors, in the unit of ``range_`` times hours."""
-            limits = points.DC_POWER if channel.is_dc else points.AC_POWER
-            sign = channel.sign * self._turn
-            gain, offset = self._systematics(element, quantity)
-            scale = share * channel.factor * (1.0 + gain * limits.of_reading) / 3600.0
-            drift = offset * limits.of_range * range_ * seconds * sign / 3600.0
-            # The instrument's own offset is counted where the energy of this channel goes.
-            if plus >= minus:
-                plus, minus = max(plus * scale + drift, 0.0), minus * scale
-            else:
-                plus, minus = plus * scale, max(minus * scale - drift, 0.0)
-            return (plus, minus) if sign > 0 else (minus, plus)
-
-        wh_plus, wh_minus = counted("p", sums.out_j, sums.in_j, range_w)
+        key = elements[0].number, len(elements)
+        is_dc, sign, wh, wh_drift, ah, ah_drift = self._countings.get(key) or self._counting(elements)
+        sign *= self._turn
+        wh_plus, wh_minus = _both_ways(sums.out_j, sums.in_j, wh, wh_drift * seconds, sign)
         # Of alternating current only a direct part is charge.
-        charge = (sums.charge_out_c, sums.charge_in_c) if channel.is_dc else (0.0, 0.0)
-        ah_plus, ah_minus = counted("i", *charge, element.current_range_a)
+        charge_out_c, charge_in_c = (sums.charge_out_c, sums.charge_in_c) if is_dc else (0.0, 0.0)
+        ah_plus, ah_minus = _both_ways(charge_out_c, charge_in_c, ah, ah_drift * seconds, sign)
         return {
             "WH": wh_plus - wh_minus,
             "WHP": wh_plus,
@@ -231,6 +220,25 @@ class Meter:
             "AHM": -ah_minus,
             "TIME": seconds,
         }
+
+    def _counting(self, elements: Sequence[Element]) -> _Counting:
+        """Compute what only settings change."""
+        element = elements[0]
+        channel = self._channels.get(element.number) or self._channel(element)
+        share = len(elements) / (1 if channel.is_dc else 3) * channel.factor / 3600.0
+        limits = points.DC_POWER if channel.is_dc else points.AC_POWER
+        range_w = sum(each.u_range_v * each.current_range_a for each in elements)
+        p_gain, p_offset = self._systematics(element, "p")
+        i_gain, i_offset = self._systematics(element, "i")
+        counting = self._countings[element.number, len(elements)] = _Counting(
+            channel.is_dc,
+            channel.sign,
+            share * (1.0 + p_gain * limits.of_reading),
+            p_offset * limits.of_range * range_w / 3600.0,
+            share * (1.0 + i_gain * limits.of_reading),
+            i_offset * limits.of_range * element.current_range_a / 3600.0,
+        )
+        return counting
 
     def _flow(self, node: str) -> _Flow:
         """Compute what flowed at a node in the update."""
@@ -287,17 +295,28 @@ class Meter:
         return int.from_bytes(blake2b(key, digest_size=7).digest()) / 2.0**55 - 1.0
 
 
+def _both_ways(plus: float, minus: float, factor: float, drift: float, sign: int) -> tuple[float, float]:
+    """Count both directions; the instrument's own offset is counted where the energy of the channel goes."""
+    if plus >= minus:
+        plus, minus = max(plus * factor + drift * sign, 0.0), minus * factor
+    else:
+        plus, minus = plus * factor, max(minus * factor - drift * sign, 0.0)
+    return (plus, minus) if sign > 0 else (minus, plus)
+
+
 def _flow_between(before: NodeTotals, after: NodeTotals) -> _Flow:
     seconds = after.time_s - before.time_s
     volts = _roots(before.voltage_square_v2s, after.voltage_square_v2s, seconds)
     amperes = _roots(before.current_square_a2s, after.current_square_a2s, seconds)
-    powers = list(map(mul, volts, amperes))
-    apparent = sum(powers)
-    count = len(powers)
-    shares = tuple([power / apparent for power in powers]) if apparent > 0.0 else (1.0 / count,) * count
+    if len(volts) == 1:
+        shares: tuple[float, ...] = (1.0,)
+    else:
+        (u1, u2, u3), (i1, i2, i3) = volts, amperes
+        apparent = u1 * i1 + u2 * i2 + u3 * i3
+        shares = (u1 * i1 / apparent, u2 * i2 / apparent, u3 * i3 / apparent) if apparent else _ALIKE
     energy_j = after.energy_out_j - before.energy_out_j - after.energy_in_j + before.energy_in_j
     charge_c = after.charge_out_c - before.charge_out_c - after.charge_in_c + before.charge_in_c
-    return _Flow(
+    return (
         volts,
         amperes,
         shares,
@@ -308,6 +327,13 @@ def _flow_between(before: NodeTotals, after: NodeTotals) -> _Flow:
     )
 
 
+_ALIKE = (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0)
+
+
 def _roots(before: tuple[float, ...], after: tuple[float, ...], seconds: float) -> tuple[float, ...]:
-    """Root mean squares of the phases; rounding may leave a little less than nothing."""
-    return tuple([math.sqrt(max(square, 0.0) / seconds) for square in map(sub, after, before)])
+    """Root mean squares of one or three phases; rounding may leave a little less than nothing."""
+    sqrt = math.sqrt
+    if len(before) == 1:
+        return (sqrt(abs(after[0] - before[0]) / seconds),)
+    (b1, b2, b3), (a1, a2, a3) = before, after
+    return sqrt(abs(a1 - b1) / seconds), sqrt(abs(a2 - b2) / seconds), sqrt(abs(a3 - b3) / seconds)

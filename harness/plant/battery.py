@@ -143,7 +143,7 @@ class BatteryString:
         self.coulombic_loss_j = 0.0
         self.self_discharge_j = 0.0
         self.start_voltage_v = 0.0
-        # Since the anchor: charge out of every cell, time of self-discharge, what is left of own drop and warmth.
+        # Since the anchor: charge out of every cell, time of leaking, what is left of own drop and warmth.
         self._gone_c = self._leaking_s = 0.0
         self._decayed = self._cooled = 1.0
         # Sums over the string.

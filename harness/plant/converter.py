@@ -130,6 +130,7 @@ class Converter:
         self._synchronised_s = math.inf
         self._range_w = (-math.inf, math.inf)
         self._active_w = 0.0
+        self._lead_a = 0.0
         self._held_a = _HELD * spec.maximum_dc_current_a
         self._rated_a = spec.rated_apparent_power_va / (3.0 * spec.nominal_voltage_v)
         self._cooling = (0.0, 1.0)
@@ -349,13 +350,14 @@ class Converter:
         if not self._is_awake():
             return
         self._range_w = self._battery_range_w(string, duration_s)
+        self._lead_a = 0.0
         if self.is_grid_forming:
             self._level = self._island_level(load)
 
     def allows(self, string: BatteryString, current_a: float, duration_s: float) -> bool:
         """Whether the battery's limits in a coming step leave the mean current that stands.
 
-        A power that they had cut follows them once it is off by ``_HELD``.
+        A power that they cut follows them once it is off by ``_HELD``, and then as far ahead of them.
         """
         is_forming = self.mode is Mode.FORMING
         wanted_w = 1.0 if is_forming else self._response.real
@@ -367,10 +369,12 @@ class Converter:
             limit_a, size_a = self._most_charge_a(string, duration_s), -current_a
         is_cut = self._level < 1.0 if is_forming else self._active_w != wanted_w
         room_a = limit_a - size_a
-        if is_cut and (is_forming or self._active_w != 0.0):
-            return -self._held_a <= room_a <= self._held_a
         # Loss alone may be more than a limit of zero.
-        return room_a <= self._held_a if is_cut else room_a >= -self._held_a
+        has_less = room_a < -self._held_a and (not is_cut or is_forming or self._active_w != 0.0)
+        has_more = room_a > self._held_a and is_cut
+        # Not to the edge: a limit that goes on so is crossed half-way.
+        self._lead_a = 0.8 * self._held_a * (has_more - has_less)
+        return not (has_less or has_more)
 
     def stand(self, to_s: float, power_w: float, loss_w: float) -> None:
         """Let time pass with nothing moving."""
@@ -686,10 +690,10 @@ class Converter:
     def _battery_range_w(self, string: BatteryString, duration_s: float) -> tuple[float, float]:
         """AC power that DC current limits, the heard charge voltage and the least DC voltage leave."""
         a, b, _, _ = string.source(duration_s, is_charging=False)
-        most_a = self._most_a(string, duration_s)
+        most_a = max(self._most_a(string, duration_s) + self._lead_a, 0.0)
         high_w = max(self._ac_power_w(most_a * (a - b * most_a)), 0.0)
         a, b, _, _ = string.source(duration_s, is_charging=True)
-        least_a = self._most_charge_a(string, duration_s)
+        least_a = max(self._most_charge_a(string, duration_s) + self._lead_a, 0.0)
         low_w = min(self._ac_power_w(-least_a * (a + b * least_a)), 0.0)
         return low_w, high_w
 

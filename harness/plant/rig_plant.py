@@ -3,8 +3,10 @@
 A step ends at the next exact event (breakpoint, timer, planned action, the look itself), or earlier: a few
 milliseconds while a current settles or a ramp runs, a microsecond beyond a protection level that a ramp
 crosses, one second under power, a minute at rest. Within a step phasors run linearly, the battery's current
-is constant. Halving all steps moves state of charge by less than 1e-6, string voltage by less than 0.1 mV and
-energies by less than 1e-4; looking more often does no more than that.
+is constant. While nothing moves on the AC side it stands: phasors are not solved, the last stretch of the
+past goes on, and a step is the battery's alone. Halving all steps moves state of charge by less than 1e-6,
+string voltage by less than 0.1 mV and energies by less than 1e-4; looking more often does no more than that.
+A limit of the battery that cuts the power is held to 2e-5 of the largest DC current.
 """
 
 from __future__ import annotations

@@ -153,9 +153,12 @@ def read_journal(path: Path) -> Torn:
     """Read a journal back, torn or whole.
 
     Raises:
-        BenchError: a line before the last is damaged, or sequence numbers have a gap.
+        BenchError: it cannot be read, a line before the last is damaged, or sequence numbers have a gap.
     """
-    whole, _, tail = path.read_bytes().rpartition(b"\n")
+    try:
+        whole, _, tail = path.read_bytes().rpartition(b"\n")
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read ({error.strerror or error}): is this a run's?") from error
     lines = whole.split(b"\n") if whole else []
     try:
         raw = json.loads(b"[" + b",".join(lines) + b"]")

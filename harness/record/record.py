@@ -33,7 +33,7 @@ GENESIS = digest(b"rackproof plan, schema 1")
 WORST_FIRST = tuple(verdict.words for verdict in Verdict)
 LETTERS: Mapping[str, str] = {verdict.words: verdict.letter for verdict in Verdict}
 
-_LOOPBACK_PORT = re.compile(r"(\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\]):\d+")
+_LOOPBACK_PORT = re.compile(r"(\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\])::?\d+")  # VISA has two colons
 _ANY_PORT = re.compile(r"(?<=[\w\].]):\d{1,5}(?=/|$)")
 _RESOURCE_PORT = re.compile(r"^(TCPIP\d*::[^:]+)::\d+::SOCKET$", re.IGNORECASE)
 _ADDRESS_KEYS = frozenset({"address", "host", "resource", "url"})

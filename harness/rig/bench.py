@@ -101,7 +101,6 @@ async def far_side(setup: Setup, *, ports: Mapping[str, int] | None = None, expo
 
     Args:
         setup: the rig and its product.
-        ports: TCP ports by wire, where they are to be certain ones.
         expose_can: also serve CAN lines as socketcand on TCP, for a harness in another process.
 
     Yields:
@@ -113,19 +112,18 @@ async def far_side(setup: Setup, *, ports: Mapping[str, int] | None = None, expo
     rig = setup.rig
     plant = RigPlant(plant_spec(rig, setup.product, setup.f0_hz, setup.seed))
     side = FarSide(plant)
-    chosen = ports or {}
     async with contextlib.AsyncExitStack() as stack:
         for name, device in rig.devices.items():
             folder = setup.find_driver(device.driver)
             options = _options(device, folder)
             side.emulators[name] = folder.Emulator(name, plant, options)
-        await _serve_can(setup, side, stack, chosen, expose_can=expose_can)
+        await _serve_can(setup, side, stack, expose_can=expose_can)
         for wire_name, wire in rig.wires.items():
             on_it = {n: d for n, d in rig.devices.items() if d.wire == wire_name}
             if isinstance(wire, ModbusTcpWire) and on_it:
-                await _serve_modbus(wire_name, on_it, side, stack, chosen)
+                await _serve_modbus(wire_name, on_it, side, stack)
             elif isinstance(wire, VisaWire) and on_it:
-                await _serve_visa(wire_name, wire, on_it, side, stack, chosen)
+                await _serve_visa(wire_name, wire, on_it, side, stack)
         _connect_relays(rig, side)
         _connect_triggers(rig, side)
         if setup.on_far_side is not None:
@@ -140,7 +138,6 @@ async def _serve_can(
     setup: Setup,
     side: FarSide,
     stack: contextlib.AsyncExitStack,
-    ports: Mapping[str, int],
     *,
     expose_can: bool,
 ) -> None:
@@ -159,7 +156,7 @@ async def _serve_can(
                 cast("Any", side.emulators[name]).attach(line.port(name))
         if expose_can:
             server = SocketcandServer(line, wire.channel)
-            await server.start(port=ports.get(wire_name, 0))
+            await server.start()
             stack.push_async_callback(server.stop)
             side.addresses[wire_name] = ("127.0.0.1", server.port)
 
@@ -169,13 +166,12 @@ async def _serve_modbus(
     on_it: Mapping[str, Device],
     side: FarSide,
     stack: contextlib.AsyncExitStack,
-    ports: Mapping[str, int],
 ) -> None:
     from harness.wires.modbus import ModbusTcpServer  # noqa: PLC0415
 
     units = {device.unit or 0: cast("Any", side.emulators[name]) for name, device in on_it.items()}
     server = ModbusTcpServer(wire_name, units)
-    await server.start(port=ports.get(wire_name, 0))
+    await server.start()
     stack.push_async_callback(server.stop)
     side.addresses[wire_name] = ("127.0.0.1", server.port)
 
@@ -186,13 +182,12 @@ async def _serve_visa(
     on_it: Mapping[str, Device],
     side: FarSide,
     stack: contextlib.AsyncExitStack,
-    ports: Mapping[str, int],
 ) -> None:
     from harness.wires.visa import InstrumentServer  # noqa: PLC0415
 
     (name,) = on_it
     server = InstrumentServer(wire_name, cast("Any", side.emulators[name]), wire.terminator.encode())
-    await server.start(port=ports.get(wire_name, 0))
+    await server.start()
     stack.push_async_callback(server.stop)
     side.addresses[wire_name] = ("127.0.0.1", server.port)
 
@@ -337,7 +332,7 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
 async def _open_lines(
     bench: Bench, wanted: Mapping[str, Device], stack: contextlib.AsyncExitStack
 ) -> tuple[dict[str, Any], dict[str, RackproofError]]:
-    """Open the near end of each wire that is wanted; gives the lines, and the errors of those that are not."""
+    """Open the near end of each wire that is wanted; gives the lines, and the errors of the broken ones."""
     lines: dict[str, Any] = {}
     broken: dict[str, RackproofError] = {}
     side = bench.far_side

@@ -23,6 +23,9 @@ CHECKLIST = (
 )
 """What the person who arms confirms."""
 
+_LONGEST_MIN = 1440.0
+"""A day: what was confirmed then is not known to hold any longer."""
+
 
 def _fingerprint(rig: RigFile) -> str:
     return hashlib.sha256(rig.model_dump_json().encode()).hexdigest()
@@ -37,7 +40,7 @@ def arm(rig: RigFile, person: str, minutes: float) -> datetime:
     """Arm a rig; gives the time at which it ends.
 
     Raises:
-        Unsafe: it is not one that may be armed, or nobody is named.
+        Unsafe: it is not one that may be armed, nobody is named, or it would be armed for more than a day.
     """
     if not rig.emulated:
         raise Unsafe(
@@ -46,6 +49,11 @@ def arm(rig: RigFile, person: str, minutes: float) -> datetime:
         )
     if not person.strip():
         raise Unsafe(f"rig {rig.name} cannot be armed: --person is empty; name who answers for it")
+    if not 0.0 < minutes <= _LONGEST_MIN:
+        raise Unsafe(
+            f"rig {rig.name} cannot be armed: --minutes {minutes:g}; "
+            f"allowed: above 0, at most {_LONGEST_MIN:g}"
+        )
     until = wall_time() + timedelta(minutes=minutes)
     place = _place(rig)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -70,10 +78,11 @@ def arming_of(rig: RigFile, hazard: str, named: str) -> str:
     try:
         note = json.loads(_place(rig).read_text())
         until = datetime.fromisoformat(note["until"])
+        has_ended = wall_time() > until
     except FileNotFoundError:
         return f"it is not armed, and the plan {hazard}: {how}"
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         return f"its arming cannot be read ({error}): {how}"
-    if wall_time() > until:
+    if has_ended:
         return f"its arming by {note.get('person', '?')} ended at {until:%H:%M:%S}: {how}"
     return ""

@@ -60,13 +60,13 @@ class BusPort:
 
     def hear(self, message: can.Message) -> None:
         """Pass a frame to whoever listens for it; error and remote frames are not even logged."""
-        if message.is_error_frame or message.is_remote_frame:
+        ears = self._ears.get(message.arbitration_id)
+        if (not ears and self._traffic is None) or message.is_error_frame or message.is_remote_frame:
             return
         if self._traffic is not None:
             self._traffic.frame(
                 now_s(), message.arbitration_id, message.data, is_extended=message.is_extended_id
             )
-        ears = self._ears.get(message.arbitration_id)
         if ears and not message.is_extended_id:
             frame = Frame(message.arbitration_id, bytes(message.data), now_s())
             for receive in tuple(ears):
@@ -129,6 +129,7 @@ class CanLine:
         self._delays_s: dict[int, list[float]] = {}
         self._duplicated: dict[int, int] = {}
         self._damaged: dict[int, int] = {}
+        self._in_the_air: deque[tuple[LoopbackBus, can.Message]] = deque()
 
     async def open(self) -> None:
         """Let frames pass."""
@@ -214,7 +215,18 @@ class CanLine:
         if delay_s > 0:
             loop.call_later(delay_s, self._deliver, sender, message)
         else:
-            loop.call_soon(self._deliver, sender, message)
+            if not self._in_the_air:
+                loop.call_soon(self._deliver_all)
+            self._in_the_air.append((sender, message))
+
+    def _deliver_all(self) -> None:
+        """Deliver what was said in one turn of the loop together: batteries speak in sets."""
+        try:
+            for _ in range(len(self._in_the_air)):
+                self._deliver(*self._in_the_air.popleft())
+        finally:
+            if self._in_the_air:  # said meanwhile, or left by a receiver that raised
+                asyncio.get_running_loop().call_soon(self._deliver_all)
 
     def _deliver(self, sender: LoopbackBus, message: can.Message) -> None:
         if self._traffic is not None:

@@ -121,7 +121,7 @@ class ModbusTcpLine:
             self._arrived += len(data)
             if self._traffic is not None:
                 self._traffic.message(now_s(), False, data)
-            # Bytes that cannot be decoded would break the connection: they are no answer, which the exchange says.
+            # What cannot be decoded would break the connection; that no answer came, the exchange says.
             with contextlib.suppress(ModbusIOException):
                 passed_on(data)
 

@@ -219,7 +219,7 @@ class ScpiInterpreter:
         for handler, call in program:
             try:
                 answer = handler(call)
-                if not isinstance(answer, str | bytes | None):
+                if answer is not None and not isinstance(answer, (str, bytes)):
                     answer = await answer
             except ScpiError as error:
                 self._errors.push(error)

@@ -26,7 +26,7 @@ from harness.wires.traffic import LineTraffic
 
 _PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 _MOST = 4_194_304
-"""Largest answer in bytes; larger read-outs go in pieces."""
+"""Most bytes that are taken at once; a longer answer is put together."""
 _USUAL = 16_384
 """What is looked at first: offering megabytes costs more than reading an answer."""
 
@@ -310,8 +310,6 @@ class VisaSocketLine:
         part = part[:size]
         if self._traffic is not None:
             self._traffic.text(now_s(), False, part)
-        if count < len(seen):  # more came than one answer
-            self._discard(sock)
         return part
 
 

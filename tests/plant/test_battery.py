@@ -176,14 +176,14 @@ def test_cells_between_two_anchors_are_where_a_look_at_all_would_find_them(chemi
         worst_string_v = max(worst_string_v, abs(string.voltage_v - careful.voltage_v))
         assert string.voltage_v == pytest.approx(string.cell_voltages_v.sum(), abs=1e-9)
     assert string.cell_socs == pytest.approx(careful.cell_socs, abs=1e-12)
-    # 200 mV of drop a cell: 5e-4 of it, and 4e-5 of the string's.
+    # Stated: 5e-4 of a cell's drop, which goes up to 0.2 V here, and 4e-5 of the string's, up to 3 V.
     assert worst_v < 1e-4
     assert worst_k < 2e-3
-    assert worst_string_v < 1e-5
+    assert worst_string_v < 1e-4
 
 
 def test_one_cell_of_a_string_follows_the_equations_alone():
-    """Each cell of a string against a cell of its own capacity and resistance, integrated here in fine steps."""
+    """Each cell of a string against a cell of its capacity and resistance, integrated here in fine steps."""
     spec = BatterySpec(cells_in_series=4, soc=0.3, spread=UNEVEN)
     string = BatteryString(spec, 25.0, seed=9)
     lfp = string.chemistry

@@ -222,6 +222,31 @@ def test_a_line_can_be_closed_while_the_instrument_talks():
     run_virtual(main)
 
 
+@on_both_loops
+def test_what_is_said_between_two_questions_answers_neither(run):
+    async def main():
+        writers = []
+
+        async def serve(reader, writer):
+            writers.append(writer)
+            while question := await reader.readline():
+                writer.write(b"said " + question)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        resource = f"TCPIP::127.0.0.1::{server.sockets[0].getsockname()[1]}::SOCKET"
+        line = VisaSocketLine("meter_lan", resource)
+        await line.open()
+        assert await line.query("A?") == "said A?"
+        writers[-1].write(b"by the way\n")
+        assert await line.query("B?") == "said B?"  # the loop has had no turn in between
+        await line.close()
+        server.close()
+        await asyncio.sleep(0.01)
+
+    run(main)
+
+
 def test_a_damaged_block_head_is_a_codec_error_and_the_next_answer_is_whole():
     async def main():
         faults, instrument = StreamFaults(), Instrument()

@@ -79,6 +79,33 @@ def test_numbers_come_back_within_half_a_digit(value):
     assert back == pytest.approx(value, rel=5.1e-6, abs=1e-290)
 
 
+@given(st.lists(st.tuples(st.floats(width=64), st.sampled_from([5, 6])), min_size=1, max_size=5))
+def test_values_written_together_are_those_written_alone(items):
+    values, digits = zip(*items, strict=True)
+    together = codec.encode_values(values, digits).split(",")
+    for value, count, text in zip(values, digits, together, strict=True):
+        alone = codec.encode_value(value, count)
+        # A value midway between two steps may be rounded either way.
+        assert text == alone or (
+            len(text.partition("E")[0].strip("-")) == count + 1
+            and float(text) == pytest.approx(value, rel=0.5001 * 10.0 ** (1 - count))
+        )
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (99.99949, 5, "99.999E+00"),
+        (99.99951, 5, "100.00E+00"),
+        (-999.9996, 6, "-1.00000E+03"),
+        (0.0009999, 5, "999.90E-06"),
+        (-0.0, 5, "-0.0000E+00"),
+    ],
+)
+def test_the_point_moves_where_rounding_makes_another_digit(value, digits, text):
+    assert codec.encode_values((value,), (digits,)) == codec.encode_value(value, digits) == text
+
+
 @given(st.text(max_size=40), st.integers(0, 5))
 def test_no_answer_makes_a_decoder_raise_anything_but_a_codec_error(text, count):
     for decode in (

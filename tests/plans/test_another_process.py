@@ -1,0 +1,239 @@
+"""A rig whose devices stand in another process is a rig like any other: wall clock, arming, real wires."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.rig.files import load_rig
+
+from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, two_at_a_time, wait_until
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """A rig's emulators in a process, and the rig file that points at them."""
+
+    process: subprocess.Popen[str]
+    rig: Path
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal; gives exit code and what was said on stderr."""
+        self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=60.0)
+        return self.process.returncode, said
+
+
+@contextlib.contextmanager
+def emulating(home: Home, rig: Path | str = "lab1") -> Iterator[Emulated]:
+    """Run ``rackproof emulate`` until the end of the block."""
+    home.count += 1
+    written = home.path / f"emulated{home.count}.toml"
+    process = home.start("harness.cli", "emulate", rig, "--write", written)
+    try:
+        assert process.stdout is not None
+        lines = list(iter(process.stdout.readline, "stop with Ctrl-C\n")) if process.poll() is None else []
+        assert any(str(written) in line for line in lines), process.communicate()
+        yield Emulated(process, written)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def armed(home: Home, rig: Path) -> None:
+    ended = home.rackproof("arm", rig, "--person", "A. Tester", "--minutes", "10")
+    assert ended.code == 0, ended.said
+
+
+PASSING = {"RT-01 and 60Hz-20": "RT-01[60Hz-20%]", "CM-06": "CM-06"}
+"""The Japanese sag and the silence of the battery, by the choice that finds them."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def passing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Future[Ended]]:
+    """Both plans on rigs of their own, from the module's beginning: they take real time and hardly work."""
+    names = {item.originalname for item in request.session.items if isinstance(item, pytest.Function)}
+    if test_passes_over_the_hardware_path.__name__ not in names:
+        return {}
+
+    def work(choice: str) -> Callable[[], Ended]:
+        home = Home(tmp_path_factory.mktemp("passing"))
+
+        def run() -> Ended:
+            with emulating(home) as emulated:
+                armed(home, emulated.rig)
+                ended = home.pytest("testplans", f"--rig={emulated.rig}", "-k", choice)
+                assert emulated.stop() == (0, "")
+                return ended
+
+        return run
+
+    return dict(zip(PASSING, two_at_a_time([work(choice) for choice in PASSING]), strict=True))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+    """Emulators that the tests share which leave them as they are, of a rig for plans of any id."""
+    home = Home(tmp_path_factory.mktemp("served"))
+    with emulating(home, changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)) as emulated:
+        yield emulated
+
+
+TWO_HAZARDS = """
+from harness.plans import plan
+
+
+@plan("RD-01", "reads", hazard="reads", measures=("alive",), limit_s=60.0)
+async def test_reads(battery, judge):
+    judge("alive", (await battery.voltage_v()).value > 40.0, "rackproof_bench.is_true")
+
+
+@plan("EN-01", "energises", hazard="energises", measures=("alive",), limit_s=60.0)
+async def test_energises(grid, judge):
+    await grid.turn_on()
+    judge("alive", True, "rackproof_bench.is_true")
+"""
+
+
+def test_before_arming_what_reads_runs_and_what_energises_says_how_to_arm(home, served):
+    """And nothing is energised: no command was sent."""
+    ended = home.pytest(*home.plans(TWO_HAZARDS), f"--rig={served.rig}")
+    assert ended.verdicts == {"RD-01": "PASS", "EN-01": "ERROR"}
+    assert "it is not armed, and the plan energises" in ended.messages["EN-01"]
+    assert f"rackproof arm {served.rig} --person NAME" in ended.messages["EN-01"]
+    assert '"grid.turn_on"' not in (ended.folder / "journal.jsonl").read_text()
+
+
+def test_a_disarmed_rig_is_not_energised(home, served):
+    armed(home, served.rig)
+    first = home.pytest(*home.plans(TWO_HAZARDS), f"--rig={served.rig}", "-k", "EN-01")
+    assert home.rackproof("disarm", served.rig).code == 0
+    second = home.pytest(*home.plans(TWO_HAZARDS), f"--rig={served.rig}", "-k", "EN-01")
+    assert (first.verdicts, second.verdicts) == ({"EN-01": "PASS"}, {"EN-01": "ERROR"})
+
+
+def test_check_reaches_every_device_and_read_gives_a_value_of_any(home, served):
+    checked = home.rackproof("check", served.rig)
+    read = home.rackproof("read", served.rig, "battery.soc")
+    of_phase = home.rackproof("read", served.rig, "grid.voltage_v", "1")
+    assert checked.code == 0
+    assert set(re.findall(r"^  (\w+) +\S.*never on hardware", checked.out, re.MULTILINE)) == set(
+        load_rig(LAB1).devices
+    )
+    assert re.fullmatch(r"bms\.soc = 0\.\d+  at \d+\.\d{3} s\n", read.out), read.said
+    assert re.fullmatch(r"grid\.voltage_v = \d+(\.\d+)?  at \d+\.\d{3} s\n", of_phase.out), of_phase.said
+
+
+def test_the_file_that_is_written_is_the_rig_marked_as_emulated_at_other_addresses(served):
+    written, lab1 = load_rig(served.rig), load_rig(LAB1)
+    assert (written.emulated, lab1.emulated) == (True, False)
+    assert written.devices == lab1.devices
+    assert written.topology == lab1.topology
+    assert all("127.0.0.1" in wire.model_dump_json() for wire in written.wires.values())
+
+
+def test_it_is_no_rig_to_be_emulated_once_more(home, served):
+    ended = home.pytest("testplans", f"--rig={served.rig}", "--emulate")
+    assert ended.code == 4
+    assert "is served by emulators in another process already" in ended.err
+
+
+POLLING = """
+import asyncio
+
+from harness.plans import plan
+
+
+@plan("PO-01", "polls", hazard="energises", measures=("alive",), limit_s=300.0)
+async def test_polls({device}, judge):
+    while True:
+        await {device}.{reading}
+        await asyncio.sleep(0.05)
+
+
+@plan("PO-02", "comes after", hazard="reads", measures=("alive",), limit_s=300.0)
+async def test_comes_after(judge):
+    judge("alive", True, "rackproof_bench.is_true")
+"""
+
+
+@contextlib.contextmanager
+def polling(home: Home, device: str, reading: str) -> Iterator[tuple[Emulated, subprocess.Popen[str], Path]]:
+    """Poll a device in a plan of an armed rig; begins once there are readings."""
+    with emulating(home, changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)) as emulated:
+        armed(home, emulated.rig)
+        plans = home.plans(POLLING.format(device=device, reading=reading))
+        command, runs = home.pytest_command(*plans, f"--rig={emulated.rig}")
+        process = home.start(*command)
+
+        def has_begun() -> bool:
+            return any(path.read_bytes().count(b',"r",[') > 20 for path in runs.glob("*_*/journal.jsonl"))
+
+        try:
+            wait_until(process, has_begun)
+            yield emulated, process, runs
+        finally:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("device", "reading", "number", "said"),
+    [
+        ("inverter", "ac_power_w()", signal.SIGTERM, r"pcs_lan \(Modbus TCP 127\.0\.0\.1\)"),
+        ("grid", "voltage_v(1)", signal.SIGKILL, r"source_lan \(TCPIP0::127\.0\.0\.1::SOCKET\)"),
+        ("battery", "voltage_v()", signal.SIGKILL, r"battery_can|bms\.voltage_v|bms:"),
+    ],
+)
+def test_emulators_that_stop_in_the_middle_of_a_read_are_an_error_that_names_the_wire(
+    home, device, reading, number, said
+):
+    """What broke first is told first, what went wrong on the way to rest after it."""
+    with polling(home, device, reading) as (emulated, process, runs):
+        code, complaint = emulated.stop(number)
+        ended = finish(process, runs)
+    assert (code, complaint) == ((0, "") if number is signal.SIGTERM else (-signal.SIGKILL, ""))
+    assert ended.verdicts["PO-01"] == "ERROR"
+    first, second = ended.messages["PO-01"].splitlines()[:2]
+    assert re.match(said, first), first
+    assert second.startswith("the rig did not come to rest: ")
+    assert ended.code == 1
+    assert "INTERNALERROR" not in ended.said
+
+
+def test_ctrl_c_on_the_wall_clock_comes_to_rest_and_runs_no_other_plan(home):
+    with polling(home, "inverter", "ac_power_w()") as (_, process, runs):
+        process.send_signal(signal.SIGINT)
+        ended = finish(process, runs)
+    assert ended.code == 2
+    assert ended.verdicts == {"PO-01": "ABORTED"}
+    assert ended.messages == {"PO-01": "stopped from the keyboard"}
+    journal = (ended.folder / "journal.jsonl").read_text()
+    assert journal.index('"pcs.set_power_w"') < journal.index('"outcome"') < journal.index('"grid.turn_off"')
+    assert home.rackproof("verify", ended.folder).code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_emulators_cleanly(home, number):
+    with emulating(home) as emulated:
+        assert emulated.stop(number) == (0, "")
+
+
+@pytest.mark.parametrize("choice", PASSING)
+def test_passes_over_the_hardware_path(passing, choice):
+    """After arming; in real time, with another clock in another process; filed as emulated all the same."""
+    ended = passing[choice].result()
+    assert ended.verdicts == {PASSING[choice]: "PASS"}, ended.messages
+    assert ended.code == 0
+    subject = ended.record.subject
+    assert (subject["is_emulated"], subject["clock"]) == (True, "wall")

@@ -1,0 +1,99 @@
+"""With one seeded fault at a time, none of the six plans passes: a check that cannot fail proves nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ..processes import Ended, Home, two_at_a_time
+
+PLANS = {"CC-02", "CC-03", "CM-06", "FO-15", "RT-08"} | {
+    f"RT-01[{f0_hz}Hz-{residual}%]" for f0_hz in (50, 60) for residual in (0, 20)
+}
+"""The six plans, RT-01 in its four forms."""
+
+FAULTS: Mapping[str, str] = {
+    "dead:pcs": r"pcs \(sunspec_storage\).*no answer",
+    "powerless:pcs": r"pcs\.ac_power_w is",
+    "frozen:bms": r"telemetry \[battery",
+    "frozen:pcs": r"pcs\.",
+    "frozen:analyzer": r"telemetry",
+    "frozen:grid": r"telemetry \[source",
+    "frozen:recorder": r"telemetry \[recorder",
+    "swapped:pcs": r"pcs\.|telemetry \[converter",
+    "swapped:bms": r"telemetry \[battery",
+    "swapped:analyzer": r"telemetry",
+    "swapped:recorder": r"telemetry \[recorder",
+    "silent:bms": r"bms\b",
+    "silent:analyzer": r"analyzer \(yokogawa_wt1800e\).*no complete answer",
+    "silent:recorder": r"recorder \(generic_daq\).*no complete answer",
+    "silent:grid": r"grid \(ametek_sequoia\).*no complete answer",
+}
+"""Each fault, and what every plan's message has to say: the fault was caught, and not something else."""
+ONE_PLAN = {"frozen:relay": "CM-06"}
+"""Faults of a device that one plan alone uses."""
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Future[Ended]]:
+    """One process a fault that was chosen, two at a time; each runs all plans to their first miss."""
+    chosen = [
+        item.callspec.params["fault"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and item.module is request.module
+        and hasattr(item, "callspec")
+        and "fault" in item.callspec.params
+    ]
+    faults = list(dict.fromkeys(chosen))
+
+    def run(fault: str) -> Callable[[], Ended]:
+        home = Home(tmp_path_factory.mktemp(re.sub(r"\W", "_", fault)))
+        choice = ("-k", ONE_PLAN[fault]) if fault in ONE_PLAN else ()
+        return lambda: home.pytest("testplans", "--rig=lab1", "--emulate", f"--seed-fault={fault}", *choice)
+
+    return dict(zip(faults, two_at_a_time([run(fault) for fault in faults]), strict=True))
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *ONE_PLAN])
+def test_no_plan_passes_with_a_seeded_fault(runs, fault):
+    ended = runs[fault].result()
+    expected = {ONE_PLAN[fault]} if fault in ONE_PLAN else PLANS
+    assert set(ended.verdicts) == expected
+    passed = {
+        plan for plan, verdict in ended.verdicts.items() if verdict not in {"FAIL", "ERROR", "INCONCLUSIVE"}
+    }
+    assert passed == set()
+    assert ended.code == 1
+    junit = ET.parse(ended.folder / "junit.xml").getroot()  # noqa: S314 - our own
+    assert int(junit.get("failures", "0")) + int(junit.get("errors", "0")) == len(expected)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_plan_says_what_the_fault_shows(runs, fault):
+    """A plan that ends for another reason has not caught this fault."""
+    said = runs[fault].result().messages
+    assert {plan: message for plan, message in said.items() if not re.search(FAULTS[fault], message)} == {}
+
+
+def test_a_frozen_relay_is_told_from_a_battery_that_would_not_be_silenced(runs):
+    """CM-06 finds that its stimulus missed, which is the bench's fault."""
+    ended = runs["frozen:relay"].result() if "frozen:relay" in runs else pytest.skip("not chosen")
+    assert ended.verdicts == {"CM-06": "ERROR"}
+
+
+@pytest.mark.parametrize("fault", ["silent:analyzer", "silent:recorder", "silent:grid"])
+def test_an_instrument_that_is_silent_is_never_held_against_the_product(runs, fault):
+    assert set(runs[fault].result().verdicts.values()) == {"ERROR"}
+
+
+def test_a_seeded_fault_is_written_in_the_record(runs):
+    """A run on a broken world must never be taken for one on a sound world."""
+    for fault, future in runs.items():
+        assert future.result().record.subject["more"]["seeded_faults"] == [fault]

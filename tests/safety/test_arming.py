@@ -1,0 +1,95 @@
+"""Nobody energises a rig by accident: a person arms one rig file, for a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import Unsafe
+from harness.rig.files import load_rig
+from harness.safety.arming import arm, arming_of, disarm
+
+from ..processes import LAB1
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path / "rackproof" / "armed"
+
+
+@pytest.fixture
+def rig():
+    return load_rig(LAB1).model_copy(update={"emulated": True})
+
+
+def test_a_rig_is_not_armed_from_the_start_and_says_how_to_arm_it(rig):
+    reason = arming_of(rig, "stresses", "mine.toml")
+    assert reason.startswith("it is not armed, and the plan stresses")
+    assert "'rackproof arm mine.toml --person NAME --minutes N'" in reason
+
+
+def test_an_armed_rig_may_be_energised_until_it_is_disarmed(rig):
+    arm(rig, "A. Tester", 10.0)
+    assert arming_of(rig, "energises", "lab1") == ""
+    disarm(rig)
+    assert "not armed" in arming_of(rig, "energises", "lab1")
+    disarm(rig)  # nothing happens where there is nothing
+
+
+def test_arming_holds_for_the_file_as_it_was(rig):
+    """Whoever changes a rig file has not been asked whether the rig may be energised."""
+    arm(rig, "A. Tester", 10.0)
+    changed = rig.model_copy(update={"nominal_voltage_v": 100.0})
+    assert "not armed" in arming_of(changed, "energises", "lab1")
+
+
+def test_hardware_cannot_be_armed_while_no_guard_stands_beside_a_run(state):
+    with pytest.raises(Unsafe, match=r"rig lab1 cannot be armed: no guard stands beside a run yet"):
+        arm(load_rig(LAB1), "A. Tester", 10.0)
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("person", ["", "  "])
+def test_somebody_answers_for_it(rig, person):
+    with pytest.raises(Unsafe, match="--person is empty"):
+        arm(rig, person, 10.0)
+
+
+@pytest.mark.parametrize("minutes", [0.0, -5.0, float("nan"), float("inf"), 1e12])
+def test_arming_ends_within_a_day(rig, minutes):
+    with pytest.raises(Unsafe, match=r"--minutes .*allowed: above 0, at most 1440"):
+        arm(rig, "A. Tester", minutes)
+    assert "not armed" in arming_of(rig, "energises", "lab1")
+
+
+def test_arming_that_has_ended_is_none(rig, state):
+    arm(rig, "A. Tester", 10.0)
+    (note,) = state.iterdir()
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"until": "2020-01-01T12:00:00+09:00"}))
+    assert arming_of(rig, "energises", "lab1").startswith("its arming by A. Tester ended at ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"person": "A"}',
+        '{"until": 7}',
+        '{"until": "soon"}',
+        '{"until": "2099-01-01"}',
+        '{"until": "2099-01-01T12:00:00"}',
+    ],
+)
+def test_a_note_that_cannot_be_read_is_none(rig, state, text):
+    """A damaged permission is no permission, and no traceback."""
+    arm(rig, "A. Tester", 10.0)
+    (note,) = state.iterdir()
+    note.write_text(text)
+    assert "rackproof arm lab1" in arming_of(rig, "energises", "lab1")

@@ -1,0 +1,188 @@
+"""``rackproof``: each command does what its help says, and says what is wrong in a line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+
+from .processes import FOR_ALL_PLANS, LAB1, REPOSITORY, Home, changed
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the repository, with state and keys somewhere else."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(REPOSITORY)
+
+
+TOO_WEAK = ("power_w = 15000.0\ncan_sink", "power_w = 10500.0\ncan_sink")
+"""A source that cannot feed a charge and the critical load."""
+SERVED = ("plans =", "emulated = true\nplans =")
+"""Makes lab1 look like a file that ``rackproof emulate`` wrote."""
+
+
+# read
+
+
+def test_reads_a_value_of_a_role_or_of_a_device(capsys):
+    assert main(["read", "lab1", "battery.soc", "--emulate"]) == 0
+    by_role = capsys.readouterr().out
+    assert main(["read", "lab1", "bms.soc", "--emulate"]) == 0
+    assert capsys.readouterr().out == by_role
+    assert re.fullmatch(r"bms\.soc = 0\.\d+  at \d+\.\d{3} s\n", by_role)
+
+
+def test_reads_a_value_that_asks_for_a_phase(capsys):
+    assert main(["read", "lab1", "grid.voltage_v", "2", "--emulate"]) == 0
+    assert re.fullmatch(r"grid\.voltage_v = \d+\.?\d*  at \d+\.\d{3} s\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lab1", "batery.soc"], r"rig lab1 has no device 'batery'; it has: bms, pcs, .*"),
+        (["lab1", "battery.socc"], r"bms \(pylontech_lv\) has no reading 'socc'; .*did you mean 'soc'\?"),
+        (["lab1", "battery"], r"bms \(pylontech_lv\) has no reading ''"),
+        (["lab1", "grid.voltage_v"], r"grid\.voltage_v asks for: phase"),
+        (["lab1", "inverter.set_power_w", "5000"], r"pcs \(sunspec_storage\) has no reading 'set_power_w'"),
+        (["lab1", "inverter.turn_on"], r"pcs \(sunspec_storage\) has no reading 'turn_on'"),
+        (["lab11", "battery.soc"], r"unknown rig 'lab11'; known: .*did you mean 'lab1'\?"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_what_can(capsys, arguments, said):
+    """And a command is no reading: nothing is set by asking."""
+    assert main(["read", *arguments, "--emulate"]) == 4
+    error = capsys.readouterr().err
+    assert error.startswith("1 mistake:\n")
+    assert re.search(said, error), error
+
+
+def test_a_phase_that_is_none_is_refused_in_a_line(capsys):
+    assert main(["read", "lab1", "grid.voltage_v", "7", "--emulate"]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+# check
+
+
+def test_checks_the_files_and_reaches_every_device(capsys):
+    assert main(["check", "lab1", "--emulate"]) == 0
+    out = capsys.readouterr().out
+    assert "6 devices on 6 wires, product lfp_rack: files are sound" in out
+    assert re.findall(r"^  (\w+) ", out, re.MULTILINE) == [
+        "bms",
+        "pcs",
+        "relay",
+        "analyzer",
+        "grid",
+        "recorder",
+    ]
+    assert out.count("never on hardware") == 6
+
+
+def test_says_why_a_rig_must_not_be_energised(capsys, tmp_path):
+    rig = changed(LAB1, tmp_path / "lab1.toml", TOO_WEAK)
+    assert main(["check", str(rig), "--emulate"]) == 0
+    assert "not to be energised: " in capsys.readouterr().out
+
+
+# plans
+
+
+def test_lists_all_plans_with_their_hazard_and_time():
+    """Its own process: it collects with pytest."""
+    ended = Home(Path.cwd()).rackproof("plans")
+    assert ended.code == 0
+    assert re.findall(r"^([A-Z]{2}-\d\d) ", ended.out, re.MULTILINE) == [
+        "CC-02", "CC-03", "CM-06", "FO-15", "RT-01", "RT-08",
+    ]  # fmt: skip
+    assert re.search(r"CM-06 +Goes to zero.*\n +stresses; .*up to 900 s", ended.out)
+
+
+def test_says_which_plans_a_rig_can_run_and_why_not(tmp_path):
+    text = LAB1.read_text()
+    for begin, end in (
+        ("[wires.recorder_lan]", "[devices.bms]"),
+        ("[devices.recorder]", "[topology.source]"),
+        ("[triggers.profile_start]", "[envelope."),
+    ):
+        text = text[: text.index(begin)] + text[text.index(end) :]
+    rig = tmp_path / "poor.toml"
+    rig.write_text(text)
+    rig = changed(rig, rig, (FOR_ALL_PLANS[0], 'plans = ["CC-03", "CM-06"]'))
+    ended = Home(tmp_path).rackproof("plans", rig)
+    said = dict(re.findall(r"^([A-Z]{2}-\d\d) .*\n.*\n +on lab1: (.*)$", ended.out, re.MULTILINE))
+    assert said["CM-06"] == "NOT TESTABLE: no recorder"
+    assert said["FO-15"].startswith(("NOT TESTABLE", "left out"))
+
+
+def test_plans_that_cannot_be_collected_are_told(tmp_path):
+    """A list that leaves some out without a word would be taken for the whole."""
+    (tmp_path / "test_broken.py").write_text("def test(:\n")
+    ended = Home(tmp_path).rackproof("plans", "--testplans", tmp_path)
+    assert ended.code == 4
+    assert "pytest cannot collect the plans" in ended.err
+    assert "test_broken.py" in ended.err
+
+
+def test_a_folder_without_plans_is_told(tmp_path):
+    ended = Home(tmp_path).rackproof("plans", "--testplans", tmp_path)
+    assert (ended.code, ended.out.strip()) == (1, f"no plans under {tmp_path}")
+
+
+# arm, emulate
+
+
+def test_hardware_is_not_armed(capsys):
+    assert main(["arm", "lab1", "--person", "A. Tester"]) == 1
+    assert capsys.readouterr().err.startswith("refused: rig lab1 cannot be armed: no guard")
+
+
+def test_a_rig_that_must_not_be_energised_is_not_armed(capsys, tmp_path):
+    rig = changed(
+        LAB1,
+        tmp_path / "lab1.toml",
+        TOO_WEAK,
+        SERVED,
+    )
+    assert main(["arm", str(rig), "--person", "A. Tester"]) == 1
+    assert "charge and critical load draw 11000.0 W" in capsys.readouterr().err
+
+
+def test_an_armed_rig_is_told_until_when_and_what_was_confirmed(capsys, tmp_path):
+    rig = changed(LAB1, tmp_path / "lab1.toml", SERVED)
+    assert main(["arm", str(rig), "--person", "A. Tester", "--minutes", "5"]) == 0
+    out = capsys.readouterr().out
+    assert re.match(
+        r"rig lab1 is armed by A\. Tester until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, who confirms:\n", out
+    )
+    assert out.count("\n  - ") == 3
+    assert main(["disarm", str(rig)]) == 0
+
+
+def test_a_rig_file_that_cannot_be_written_is_told(capsys, tmp_path):
+    assert main(["emulate", "lab1", "--write", str(tmp_path / "nowhere" / "rig.toml")]) == 4
+    assert "nowhere/rig.toml: cannot be written" in capsys.readouterr().err
+
+
+# verify, seal
+
+
+@pytest.mark.parametrize("command", ["verify", "seal"])
+def test_a_folder_that_is_no_run_is_told(capsys, tmp_path, command):
+    assert main([command, str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert str(tmp_path) in said.out + said.err
+    assert "Traceback" not in said.out + said.err
+
+
+def test_without_a_command_the_usage_is_shown(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    assert "usage: rackproof" in capsys.readouterr().err
