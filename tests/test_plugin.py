@@ -73,7 +73,10 @@ def test_the_exit_code_is_pytests_own_where_something_failed(odd):
         ("ER-01", "the door is open"),
         ("ER-02", "declared and never judged: forgotten"),
         ("ER-03", "AssertionError: assert"),
-        ("ER-04", "alive: no requirement 'rackproof_bench.is_ture'; did you mean rackproof_bench.is_true"),
+        (
+            "ER-04",
+            "alive: no requirement 'rackproof_bench.is_ture'; did you mean rackproof_bench.is_true or rackproof_bench.is_false?",
+        ),
         ("ER-05", "measure 'alvie' is not declared; declared: 'alive'; did you mean 'alive'?"),
         ("ER-06", "the plan declares no measure"),
         ("ER-07", "ER-07 is not over after 5 s of rig time, which is all that it declared"),

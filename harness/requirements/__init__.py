@@ -88,7 +88,7 @@ class Requirements(Mapping[str, Requirement]):
             raise ConfigurationError(
                 f"requirement {requirement_id!r} stands in several editions: say {names}"
             )
-        known = [*self._by_family, *self._by_id]
+        known = {**self._by_family, **self._by_id}
         near = difflib.get_close_matches(requirement_id, known, n=3, cutoff=0.6)
         hint = (
             f"; did you mean {' or '.join(near)}?" if near else f"; there are {len(self._by_id)} requirements"

@@ -96,7 +96,7 @@ class Setup:
 
 
 @contextlib.asynccontextmanager
-async def far_side(setup: Setup, *, ports: Mapping[str, int] | None = None, expose_can: bool = False) -> Any:
+async def far_side(setup: Setup, *, expose_can: bool = False) -> Any:
     """Stand every device of the rig on its emulator, over one plant, and serve it on loopback.
 
     Args:
