@@ -111,6 +111,7 @@ class RigSession:
         self.seed = rig.seed if choice.seed is None else choice.seed
         self.watch: Callable[[Reading[Any]], None] | None = None
         self.tick: Callable[[], None] | None = None
+        self.broken = ""
         self.run: Run | None = None
         self.bench: Bench | None = None
         self._rig_now_s: Callable[[], float] = lambda: 0.0
@@ -143,6 +144,8 @@ class RigSession:
 
     def why_not(self, spec: PlanSpec) -> str:
         """Say why a plan may not run here; empty where it may."""
+        if self.broken:
+            return self.broken
         if spec.hazard not in self.rig.allowed_hazards:
             return f"hazard {spec.hazard!r}; rig {self.rig.name} allows {', '.join(self.rig.allowed_hazards)}"
         if HAZARDS.index(spec.hazard) == 0:
@@ -346,6 +349,8 @@ class PlanRun:
                 rig_loop().ticker.call = None
         except RackproofError as error:
             self.rest_error = error
+            if not self.session.is_virtual:
+                self.session.broken = f"it did not come to rest after {self.name}: {error}"
             if not isinstance(self.first_error, asyncio.CancelledError):
                 raise
             # Stopped from the keyboard: another error would let pytest go on to the next plan.
