@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.clock import VirtualLoop, WallLoop, real_s, rig_loop
+from harness.clock import VirtualLoop, WallLoop, rig_loop
 from harness.errors import (
     Aborted,
     BenchError,
@@ -251,9 +251,7 @@ class PlanRun:
     judge: Judge
     recorder: PlanRecorder
     params: Mapping[str, object]
-    began_real_s: float = 0.0
     rig_s: float = 0.0
-    real_duration_s: float = 0.0
     verdict: Verdict | None = None
     message: str = ""
     first_error: BaseException | None = None
@@ -297,7 +295,7 @@ class PlanRun:
             given=given_values(session.product, session.site, session.rig, f0_hz),
             on_judgement=on_judgement,
         )
-        return cls(session, spec, name, f0_hz, judge, recorder, params, began_real_s=real_s())
+        return cls(session, spec, name, f0_hz, judge, recorder, params)
 
     @property
     def traffic_folder(self) -> Path:
@@ -420,7 +418,6 @@ class PlanRun:
         ]
         self.verdict = Verdict.worst([ended, self.judge.worst()])
         self.message = "\n".join(causes)
-        self.real_duration_s = real_s() - self.began_real_s
         self.recorder.outcome(self.verdict, self.message)
         return self.verdict
 

@@ -139,7 +139,7 @@ def test_no_file_holds_what_is_true_of_one_machine_only(forbidden):
         ("runs/" + "tmp/x", False),
         ("/proc/self/fd", False),
         ("pip install --index" + "-url x", True),
-        ("https://pypi" + ".org/project/pytest", True),
+        ("https://" + "pypi" + ".org/project/pytest", True),
         ("https://docs.pytest.org", False),
     ],
 )
