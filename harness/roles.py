@@ -333,6 +333,58 @@ class FaultInserter(Device, Protocol):
         """Faults that are there now."""
 
 
+@runtime_checkable
+class DcSensor(Device, Protocol):
+    """A sensor of the bench's own at ``battery_dc`` that reports by itself; plans and products cannot touch it.
+
+    Every report becomes a reading at its arrival, whether anybody asks or not: the interlock lives on them.
+    """
+
+    async def period_s(self) -> float:
+        """Interval of its reports (from the rig file)."""
+
+    async def voltage_v(self) -> Reading[float]:
+        """Voltage across the battery's terminals, in the last report."""
+
+    async def current_a(self) -> Reading[float]:
+        """Current out of the battery, in the last report."""
+
+    async def temperature_degc(self) -> Reading[float]:
+        """Temperature of the sensor's own shunt, in the last report."""
+
+
+@runtime_checkable
+class SafetyInputs(Device, Protocol):
+    """The contacts and outputs of a rig's safety chain, with a watchdog of its own.
+
+    Names are those of the rig file: inputs such as ``e_stop_released``, ``door_closed``, ``gas_clear``,
+    ``insulation_ok`` and ``battery_contactor_closed``, true where all is well or closed; outputs such as
+    ``chain`` (the rig's enable) and ``battery_enable``. Off is the safe side of every output.
+    """
+
+    async def inputs(self) -> Reading[Mapping[str, bool]]:
+        """All inputs, read at once."""
+
+    async def outputs(self) -> Reading[Mapping[str, bool]]:
+        """All outputs as they are driven, read back."""
+
+    async def set_output(self, output: str, *, is_on: bool) -> None:
+        """Drive an output, and read back that it is driven."""
+
+    async def arm_watchdog(self, timeout_s: float) -> None:
+        """Let the device itself drop all outputs after this time without an exchange; read back that it runs.
+
+        Raises:
+            DeviceRefused: a time that the device has no step for.
+        """
+
+    async def disarm_watchdog(self) -> None:
+        """Stop the watchdog; the outputs stay."""
+
+    async def is_watchdog_running(self) -> Reading[bool]:
+        """Whether it runs; false once it has dropped the outputs."""
+
+
 ROLES: Mapping[str, type] = {
     "battery": Battery,
     "inverter": Inverter,
@@ -340,5 +392,7 @@ ROLES: Mapping[str, type] = {
     "power_analyzer": PowerAnalyzer,
     "recorder": Recorder,
     "fault_inserter": FaultInserter,
+    "dc_sensor": DcSensor,
+    "safety_inputs": SafetyInputs,
 }
 """Roles by the word that a rig file uses; the list is open."""
