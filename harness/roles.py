@@ -335,7 +335,7 @@ class FaultInserter(Device, Protocol):
 
 @runtime_checkable
 class DcSensor(Device, Protocol):
-    """A sensor of the bench's own at ``battery_dc`` that reports by itself; plans and products cannot touch it.
+    """A sensor of the bench at ``battery_dc`` that reports by itself; no plan and no product touches it.
 
     Every report becomes a reading at its arrival, whether anybody asks or not: the interlock lives on them.
     """
