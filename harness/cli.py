@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.clock import run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe
 from harness.readings import Measured
-from harness.rig.bench import Bench, Setup, open_bench
+from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.files import load_product, load_rig, load_site, write_rig
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
@@ -94,10 +94,17 @@ def _parser() -> argparse.ArgumentParser:
         "emulate", _emulate, "Serve a rig's emulators in real time, and write a rig file that points at them."
     )
     emulate.add_argument("--write", metavar="PATH", help="of the rig file (default: <rig>_emulated.toml)")
+    emulate.add_argument(
+        "--truth", metavar="PATH", type=Path, help="where to write what the plant really does"
+    )
+    emulate.add_argument("--drill", action="store_true", help="take drills from standard input, a line each")
     arm = command("arm", _arm, "Permit a rig to be energised, for a time.")
     arm.add_argument("--person", required=True, help="who answers for it")
     arm.add_argument("--minutes", type=float, default=60.0, help="how long (default: 60)")
     command("disarm", _disarm, "Take the permission back.")
+    command("safe", _safe, "Make a rig safe, verify it, and say what is still live.")
+    clear = command("clear", _clear, "Open a rig that was left unsafe.")
+    clear.add_argument("--person", required=True, help="who has seen to it, and answers for it")
     verify = command("verify", _verify, "Verify a run: its chain, its files, its signature.", on_rig=False)
     verify.add_argument("folder", type=Path, help="of the run")
     seal = command("seal", _seal, "Seal a run whose process was killed.", on_rig=False)
@@ -231,7 +238,9 @@ def _emulate(options: Any) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), seed=rig.seed)
-        async with serve(setup) as served:
+        async with serve(setup, options.truth) as (served, side):
+            if options.drill:
+                loop.add_reader(sys.stdin, _take_drill, side)
             write_rig(served, path)
             print(f"{rig.name}: {len(rig.devices)} emulators in real time; rig file: {path}", flush=True)
             print(f"  rackproof arm {path} --person NAME", flush=True)
@@ -241,6 +250,20 @@ def _emulate(options: Any) -> int:
         return EXIT_OK
 
     return run_wall(run)
+
+
+def _take_drill(side: FarSide) -> None:
+    from harness.rig.emulation import drill  # noqa: PLC0415
+
+    words = sys.stdin.readline()
+    if not words:
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        return
+    try:
+        drill(side, words)
+        print(f"done: {words.strip()}", flush=True)
+    except ConfigurationError as error:
+        print(f"not done: {error}", flush=True)
 
 
 def _arm(options: Any) -> int:
@@ -262,6 +285,40 @@ def _disarm(options: Any) -> int:
     rig = load_rig(options.rig)
     disarm(rig)
     print(f"rig {rig.name} is not armed")
+    return EXIT_OK
+
+
+def _safe(options: Any) -> int:
+    from harness.safety.recovery import recover  # noqa: PLC0415
+
+    rig, product = _files(options)
+    setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), seed=rig.seed)
+
+    def say(kind: str, body: object) -> None:
+        match kind, body:
+            case "not opened", {"device": device, "error": error}:
+                print(f"  {device} does not answer: {error}")
+            case "step", _:
+                step: Any = body
+                print(f"  {step.means}: {step.outcome}{' - ' + step.text if step.text else ''}")
+            case _:
+                pass
+
+    outcome = run_wall(lambda: recover(setup, say))
+    for node, sensors in outcome.seen.items():
+        print(f"  {node}: {', '.join(f'{sensor} = {value}' for sensor, value in sensors.items())}")
+    print(f"rig {rig.name}: {outcome.text}")
+    return EXIT_OK if outcome.is_safe else EXIT_TROUBLE
+
+
+def _clear(options: Any) -> int:
+    from harness.safety.lease import clear  # noqa: PLC0415
+
+    rig = load_rig(options.rig)
+    print(
+        f"rig {rig.name} is open again on the word of {options.person}; it was closed: "
+        f"{clear(rig, options.person)}"
+    )
     return EXIT_OK
 
 

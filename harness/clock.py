@@ -28,7 +28,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from harness.errors import BenchError, ClockAlarm, Deadlock, Livelock, Overrun, Stall
+from harness.errors import BenchError, ClockAlarm, Deadlock, Livelock, Overrun, RackproofError, Stall
 
 T = TypeVar("T")
 Address = tuple[Any, ...]
@@ -450,6 +450,11 @@ class _RigLoop(asyncio.SelectorEventLoop):
         self.ticker = _Ticker()
         self._alarm: asyncio.Future[None] | None = None
 
+    def sound(self, alarm: RackproofError) -> None:
+        """Hand an alarm to the plan that ``guarded`` runs; nothing where there is none."""
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_exception(alarm)
+
     def raise_alarm(self, alarm: ClockAlarm) -> None:
         """Hand the alarm to the plan that ``guarded`` runs; where there is none, stop the loop with it."""
         if self._alarm is None or self._alarm.done():
@@ -631,15 +636,16 @@ class WallLoop(_RigLoop):
 
     is_virtual = False
 
-    def __init__(self) -> None:
+    def __init__(self, origin_s: float | None = None) -> None:
+        """Begin at zero, or share the zero of another process's loop on this computer."""
         selector = _FineSelector()
         selector.loop = self
-        self._origin = time.monotonic()
+        self.origin_s = time.monotonic() if origin_s is None else origin_s
         super().__init__(selector)
 
     def time(self) -> float:
         """Rig time in seconds since the loop was made."""
-        return time.monotonic() - self._origin
+        return time.monotonic() - self.origin_s
 
 
 def rig_loop() -> _RigLoop:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import inspect
+import signal
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -132,6 +133,10 @@ class Conductor:
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """One line a plan is written here; pytest's own line of dots would stand in between."""
+        if not self.rig_session.is_virtual:
+            # As Ctrl-C: the plan comes to rest, the guard makes the rig safe, the record says ABORTED.
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
         reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.showfspath = False

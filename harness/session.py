@@ -16,6 +16,7 @@ from harness.errors import (
     ConfigurationError,
     NotTestable,
     RackproofError,
+    Unsafe,
 )
 from harness.judge import Judge, Judgement, Verdict
 from harness.plans import HAZARDS, Form, PlanSpec
@@ -29,7 +30,13 @@ from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
 from harness.rig.site_file import SiteFile
 from harness.safety.arming import arming_of
+from harness.safety.guard_link import GuardLink
+from harness.safety.interlock import Breach, Interlock
+from harness.safety.lease import UNSAFE, Lease
+from harness.safety.permit import Permit
 from harness.safety.rest import come_to_rest, snapshot, switch_off
+from harness.safety.safe_state import MakeSafe
+from harness.safety.watch import watching
 from harness.seeded_faults import SeededFault
 from harness.wires.traffic import Traffic
 
@@ -114,6 +121,10 @@ class RigSession:
         self.broken = ""
         self.run: Run | None = None
         self.bench: Bench | None = None
+        self.guard: GuardLink | None = None
+        self.interlock: Interlock | None = None
+        self.tripped = ""
+        self._lease: Lease | None = None
         self._rig_now_s: Callable[[], float] = lambda: 0.0
 
     def _load(self, mistakes: list[str], kind: str, name: str, parse: Callable[[Any], Any]) -> Any:
@@ -188,11 +199,15 @@ class RigSession:
         journal = run.journal
         watch = self.watch
         observe: Callable[[Reading[Any]], None] = journal.reading
-        if watch is not None:
+        self.interlock = self._own_interlock()
+        show = None if self.interlock is None else self._show_interlock
+        takers = [each for each in (watch, show) if each is not None]
+        if takers:
 
             def observe(reading: Reading[Any]) -> None:
                 journal.reading(reading)
-                watch(reading)
+                for take in takers:
+                    take(reading)
 
         return Setup(
             rig=self.rig,
@@ -200,7 +215,7 @@ class RigSession:
             f0_hz=f0_hz,
             seed=self.seed,
             observe=observe,
-            note=run.command,
+            note=Permit(self.rig, self.product, self._unguarded, run.command),
             traffic=Traffic(traffic_folder),
             on_far_side=self._sow if self.seeded_faults else None,
         )
@@ -211,8 +226,34 @@ class RigSession:
 
     @contextlib.asynccontextmanager
     async def open_bench(self, f0_hz: float, traffic_folder: Path | None) -> AsyncIterator[Bench]:
-        """Open the bench, and de-energise it before it closes."""
-        async with open_bench(self.setup(f0_hz, traffic_folder), emulate=self.is_virtual) as bench:
+        """Open the bench; at its end de-energise it, and have the guard verify that it is safe.
+
+        Raises:
+            Unsafe: somebody else holds the rig, or it was not left safe.
+        """
+        if self.is_virtual:
+            self.tripped = ""
+            async with self._opened(self.setup(f0_hz, traffic_folder), emulate=True) as bench:
+                if self.interlock is None:
+                    yield bench
+                else:
+                    async with watching(bench, self.interlock, self._trip_here):
+                        yield bench
+            return
+        self._lease = Lease.take(self.rig, str(self.open_run().folder.resolve()))
+        try:
+            async with self._opened(self.setup(f0_hz, traffic_folder), emulate=False) as bench:
+                yield bench
+        finally:
+            await self._finish_guard()
+            self._lease.close()
+            self._lease = None
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, setup: Setup, *, emulate: bool) -> AsyncIterator[Bench]:
+        # On the wall clock the bench's own sensors are the guard's.
+        only = None if emulate else frozenset(n for n, d in self.rig.devices.items() if not d.protective)
+        async with open_bench(setup, emulate=emulate, only=only) as bench:
             self.bench = bench
             self._rig_now_s = rig_loop().time
             try:
@@ -220,8 +261,84 @@ class RigSession:
             finally:
                 self.bench = None
                 self._rig_now_s = lambda: 0.0
-                if bench.has_energised:
+                if bench.has_energised and not self.tripped:
                     await switch_off(bench)
+
+    # Safety
+
+    def _own_interlock(self) -> Interlock | None:
+        """Give virtual time an interlock of its own; on the wall clock it is the guard's."""
+        is_watched = self.is_virtual and self.rig.interlock is not None and self.rig.envelope is not None
+        return Interlock(self.rig, 0.0, is_virtual=True) if is_watched else None
+
+    def _show_interlock(self, reading: Reading[Any]) -> None:
+        interlock = self.interlock
+        if interlock is not None:
+            interlock.observe(reading)
+            if interlock.breach is not None and not self.tripped:
+                self._trip_here(interlock.breach)
+
+    def _trip_here(self, breach: Breach) -> None:
+        """Stop the plan that runs in this loop."""
+        if not self.tripped:
+            self.tripped = f"interlock: {breach.text}"
+            rig_loop().sound(Aborted(self.tripped))
+
+    def _unguarded(self) -> str:
+        """Say why nothing may be energised now; empty where it may."""
+        if self.tripped:
+            return self.tripped
+        if self.is_virtual:
+            return ""
+        if self.guard is None or not self.guard.is_alive:
+            return "no guard stands beside this run; only a plan above hazard 'reads' on an armed rig has one"
+        return ""
+
+    async def stand_guard(self, bench: Bench) -> None:
+        """Have a guard beside this run before anything is energised; once a session.
+
+        Raises:
+            Unsafe: the guard says that the rig must not be energised, or there is none.
+        """
+        if self.is_virtual or self.guard is not None:
+            return
+        assert self._lease is not None
+        loop = rig_loop()
+        assert isinstance(loop, WallLoop)
+
+        def on_trip(why: str) -> None:
+            self.tripped = why
+            self.broken = self.broken or f"the run was stopped: {why}"
+            bench.fence()
+            guard.released()
+            loop.call_soon_threadsafe(loop.sound, Aborted(why))
+
+        guard = GuardLink(on_trip)
+        await asyncio.to_thread(guard.start, loop, bench.setup, self.open_run().folder, self._lease)
+        self.guard = guard
+
+    async def _finish_guard(self) -> None:
+        """Have the guard make the rig safe and verify it, all wires let go; record what came of it.
+
+        Raises:
+            Unsafe: the rig is not safe.
+        """
+        guard, run = self.guard, self.run
+        if guard is None or run is None or self._lease is None:
+            return
+        try:
+            outcome = await asyncio.to_thread(guard.wait_for_outcome if self.tripped else guard.finish)
+        except BenchError as error:
+            outcome = {"is_safe": False, "outcome": str(error)}
+        if outcome is None:
+            outcome = {"is_safe": False, "outcome": f"{self.tripped}; nobody verified that the rig is safe"}
+            self._lease.write(UNSAFE, str(outcome["outcome"]))
+        guard.close()
+        self.guard = None
+        run.note("safe state", dict(outcome), run.journal.last_s)
+        if not outcome["is_safe"]:
+            self.broken = f"the rig was left unsafe: {outcome['outcome']}"
+            raise Unsafe(self.broken)
 
 
 class Caught(Exception):
@@ -242,6 +359,7 @@ class PlanRun:
         message: the first cause, or the judgements that were no PASS.
         first_error: what ended the plan's function; an error on the way to rest must not hide it.
         rest_error: what went wrong on the way to rest.
+        was_tripped: what the interlock or the guard stopped it for.
     """
 
     session: RigSession
@@ -256,6 +374,7 @@ class PlanRun:
     message: str = ""
     first_error: BaseException | None = None
     rest_error: RackproofError | None = None
+    was_tripped: str = ""
 
     @classmethod
     def begin(
@@ -321,9 +440,16 @@ class PlanRun:
                 )
                 return
             await self._note_identities(bench)
+            energises = self.spec.hazard != "reads"
+            if energises:
+                await self.session.stand_guard(bench)
             settings = await snapshot(bench)
+            guard = self.session.guard
+            if guard is not None:
+                guard.settings(settings)
+                guard.plan(self.name)
             try:
-                bench.has_energised = bench.has_energised or self.spec.hazard != "reads"
+                bench.has_energised = bench.has_energised or energises
                 await loop.guarded(
                     test(**fixtures), limit_s=self.spec.limit_s[self.session.form], name=self.name
                 )
@@ -332,15 +458,17 @@ class PlanRun:
                 raise
             finally:
                 await self._end(bench, settings, start_s)
+                if guard is not None:
+                    guard.plan("")
 
         return conduct
 
     async def _end(self, bench: Bench, settings: Mapping[str, float], start_s: float) -> None:
         """Come to rest and close the books, however the plan's function ended."""
+        self.was_tripped = self.session.tripped
         try:
             try:
-                if self.spec.hazard != "reads":
-                    await come_to_rest(bench, settings)
+                await self._rest(bench, settings)
             finally:
                 self._close_books(bench)
                 self.rig_s = rig_loop().time() - start_s
@@ -352,6 +480,20 @@ class PlanRun:
             if not isinstance(self.first_error, asyncio.CancelledError):
                 raise
             # Stopped from the keyboard: another error would let pytest go on to the next plan.
+
+    async def _rest(self, bench: Bench, settings: Mapping[str, float]) -> None:
+        """Come to rest; after a trip, by the recipe, which on the wall clock is the guard's to carry out."""
+        session = self.session
+        if not session.tripped:
+            if self.spec.hazard != "reads":
+                await come_to_rest(bench, settings)
+            return
+        if session.is_virtual and session.interlock is not None and session.interlock.breach is not None:
+            breach = session.interlock.breach
+            say = self.recorder.note
+            outcome = await MakeSafe(bench, breach.cause, breach.text, say).run(settings)
+            if not outcome.is_safe:
+                raise Unsafe(outcome.text)
 
     async def _note_identities(self, bench: Bench) -> None:
         """Record who stands on the rig, how far each driver was tried, and until when it is calibrated."""
@@ -397,6 +539,8 @@ class PlanRun:
             return self.verdict
         errors = {id(each): each for each in (self.first_error, error, self.rest_error) if each is not None}
         found = [each for each in errors.values() if not isinstance(each, Caught | asyncio.CancelledError)]
+        if self.was_tripped and not any(isinstance(each, Aborted) for each in found):
+            found.insert(0, Aborted(self.was_tripped))
         causes = [
             str(each) if isinstance(each, RackproofError) else f"{type(each).__name__}: {each}"
             for each in found

@@ -17,6 +17,9 @@ from harness.errors import BenchError
 from harness.readings import Reading
 from harness.record.canonical import plain, revive, spell
 
+GUARD_JOURNAL = "guard.jsonl"
+"""The journal of the guard, beside the run's own."""
+
 READING = "r"
 """The kind of a reading."""
 

@@ -135,11 +135,13 @@ class Record:
 
     Attributes:
         subject: what was tested, and on what: rig, product, unit, emulated or not, clock.
+        guard: the events of the guard's own journal; it stands beside the chain, signed with the whole file.
     """
 
     subject: Mapping[str, Any]
     plans: tuple[PlanRecord, ...]
     head: str
+    guard: tuple[Any, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -164,6 +166,7 @@ class Record:
                 {"plan": each.plan, "entries": list(each.entries), "head": each.head} for each in self.plans
             ],
             "head": self.head,
+            **({"guard": list(self.guard)} if self.guard else {}),
         }
 
 
@@ -297,7 +300,7 @@ def record_of(document: Mapping[str, Any]) -> Record:
     plans = tuple(
         PlanRecord(each["plan"], tuple(each["entries"]), each["head"]) for each in document["plans"]
     )
-    return Record(document["subject"], plans, document["head"])
+    return Record(document["subject"], plans, document["head"], tuple(document.get("guard", ())))
 
 
 def broken_links(record: Record) -> list[str]:

@@ -13,7 +13,7 @@ import asyncio
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from platform import node
@@ -25,7 +25,7 @@ from harness.errors import Aborted, BenchError
 from harness.judge.verdicts import Judgement
 from harness.readings import Reading, Waveform
 from harness.record.canonical import plain
-from harness.record.journal import Journal, read_journal
+from harness.record.journal import GUARD_JOURNAL, Journal, read_journal
 from harness.record.logbook import JOURNAL, LOGBOOK, RECORD, versions, write_logbook, write_whole
 from harness.record.record import Record, seal, spell_document, stretches, verdict_word
 from harness.record.traces import digest_of_capture, write_capture, write_readings
@@ -394,7 +394,7 @@ def seal_folder(folder: Path, sealed: datetime) -> Record:
     if (folder / LOGBOOK).exists():
         raise BenchError(f"{folder}: is sealed already; a sealed run is never sealed again")
     journal = read_journal(folder / JOURNAL)
-    record = seal(journal.events)
+    record = replace(seal(journal.events), guard=_guard_events(folder / GUARD_JOURNAL))
     plans = stretches(journal.events)
     for stem, stretch in zip(trace_stems(each.plan for each in plans), plans, strict=True):
         points = stretch.points()
@@ -404,6 +404,16 @@ def seal_folder(folder: Path, sealed: datetime) -> Record:
     write_whole(folder / RECORD, spell_document(record.document()))
     write_logbook(folder, record, journal.events, sealed=sealed, torn_bytes=len(journal.tail))
     return record
+
+
+def _guard_events(path: Path) -> tuple[Any, ...]:
+    """Give the guard's own journal, as far as it came; nothing where no guard stood beside the run."""
+    if not path.exists():
+        return ()
+    return tuple(
+        {"at_s": event.rig_s, "kind": event.kind, "body": plain(event.body)}
+        for event in read_journal(path).events
+    )
 
 
 def _new_folder(runs: Path, name: str) -> Path:

@@ -228,6 +228,14 @@ class Bench:
         self.far_side = side
         self.has_energised = False
         self.devices: dict[str, Any] = {}
+        self.lines: dict[str, Any] = {}
+        self.is_fenced = False
+
+    def fence(self) -> None:
+        """Take every line away from the devices, from any thread: nothing is commanded any more."""
+        self.is_fenced = True
+        for line in self.lines.values():
+            line.fence()
 
     def role(self, role: str) -> Any:
         """Give the device that fulfils a role.
@@ -249,9 +257,10 @@ class Bench:
         return str(self.role(role).name)
 
 
-def _line(name: str, rig: RigFile, setup: Setup, side: FarSide | None) -> Any:
-    """Make the near end of a wire."""
-    wire = rig.wires[name]
+def line_of(name: str, bench: Bench) -> Any:
+    """Make the near end of a wire; not open yet."""
+    setup, side = bench.setup, bench.far_side
+    wire = setup.rig.wires[name]
     traffic = setup.traffic.line(name, is_can=isinstance(wire, CanWire))
     match wire:
         case CanWire():
@@ -318,7 +327,7 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
                 troubles.append(f"{name} ({device.driver}): {broken[device.wire]}")
                 continue
             try:
-                await _open_device(name, device, lines[device.wire], bench, stack)
+                await open_device(name, lines[device.wire], bench, stack)
             except RackproofError as error:
                 troubles.append(f"{name} ({device.driver}): {error}")
         if troubles:
@@ -339,8 +348,8 @@ async def _open_lines(
     for name in bench.rig.wires:
         if all(device.wire != name for device in wanted.values()):
             continue
-        line: Any = _line(name, bench.rig, bench.setup, side)
-        lines[name] = line
+        line: Any = line_of(name, bench)
+        lines[name] = bench.lines[name] = line
         if side is not None and name in side.can_lines:
             continue  # the loopback line was opened with the far side
         stack.push_async_callback(line.close)
@@ -357,10 +366,14 @@ def _options(device: Device, folder: DriverFolder) -> Any:
     return folder.Options.model_validate({**device.options, **unit})
 
 
-async def _open_device(
-    name: str, device: Device, line: Any, bench: Bench, stack: contextlib.AsyncExitStack
-) -> None:
+async def open_device(name: str, line: Any, bench: Bench, stack: contextlib.AsyncExitStack) -> None:
+    """Open a device on its line, and put it on the bench; the stack closes it.
+
+    Raises:
+        RackproofError: it cannot be reached, or its driver does not fulfil its role.
+    """
     setup = bench.setup
+    device = setup.rig.devices[name]
     folder = setup.find_driver(device.driver)
     options = _options(device, folder)
     wire = setup.rig.wires[device.wire]
@@ -369,6 +382,15 @@ async def _open_device(
     fulfils = isinstance(driver, ROLES[device.role])
     if not fulfils:
         raise ConfigurationError(f"driver {device.driver} does not fulfil the role {device.role}")
-    stack.push_async_callback(driver.close)
+    stack.push_async_callback(_close, driver, bench)
     await driver.open()
     bench.devices[name] = driver
+
+
+async def _close(driver: Any, bench: Bench) -> None:
+    """Close a device; one whose line was fenced cannot be given back, and need not."""
+    try:
+        await driver.close()
+    except WireError:
+        if not bench.is_fenced:
+            raise

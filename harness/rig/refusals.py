@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.rig.product_file import ProductFile
+from harness.rig.reaction import limits_of, too_slow
 from harness.rig.rig_file import RigFile
 
 BATTERY_NODE = "battery_dc"
@@ -20,6 +21,8 @@ def refusals(rig: RigFile, product: ProductFile) -> list[str]:
             _of_supply(rig, product),
             _of_power(rig, product),
             _of_insulation(rig, product),
+            _of_watch(rig),
+            _of_safe_state(rig),
         )
         for reason in found
     ]
@@ -103,3 +106,57 @@ def _of_insulation(rig: RigFile, product: ProductFile) -> Iterator[str]:
             yield f"no insulation monitor stands on the IT system {name!r}; allowed: one"
     if not any(BATTERY_NODE in system.nodes for system in rig.topology.systems.values()):
         yield f"no system of the topology holds {BATTERY_NODE}: its earthing is not known"
+
+
+def _of_watch(rig: RigFile) -> Iterator[str]:
+    """Every limit of the envelope has somebody who watches it, fast enough, with means of the bench's own."""
+    part = rig.interlock
+    if part is None:
+        yield "no interlock: nobody would watch the envelope; add [interlock] to the rig file"
+        return
+    if rig.envelope is None:
+        return
+    for limit in limits_of(rig.envelope):
+        if limit in {"stale_s", "ac_voltage_v"}:
+            continue  # the interlock's own rule, and a bound of commands
+        if limit == "insulation_ohm" and any("insulation" in contact for contact in part.contacts):
+            continue
+        if limit not in part.watch and limit not in part.guarded_by_instrument:
+            yield (
+                f"envelope.{limit} is watched by nobody; name a sensor in interlock.watch.{limit}, or "
+                "the instrument "
+                f"whose own protection holds it in interlock.guarded_by_instrument.{limit}"
+            )
+    for limit, sensors in part.watch.items():
+        for sensor in sensors:
+            device = rig.devices[sensor.partition(".")[0]]
+            if not device.protective:
+                yield (
+                    f"interlock.watch.{limit}: {sensor} is no sensor of the bench's own; allowed: "
+                    "devices with "
+                    "protective = true, which no plan can touch"
+                )
+    yield from too_slow(rig)
+
+
+def _of_safe_state(rig: RigFile) -> Iterator[str]:
+    """There is a way to safe, two different sensors prove it, and something acts when the PC is dead."""
+    part = rig.safe_state
+    if part is None:
+        yield "no safe_state: nobody would know how to make it safe; add [safe_state] to the rig file"
+        return
+    for node, check in part.verified.items():
+        if len({sensor.partition(".")[0] for sensor in check.sensors}) < 2:
+            yield (
+                f"safe_state.verified.{node}: {', '.join(check.sensors)} are one device; allowed: two "
+                "different "
+                "ones, since a failed sensor reads zero"
+            )
+    if not part.hardware_layers:
+        yield (
+            "no hardware layer: a dead PC would leave it energised; name a watchdog or a heartbeat "
+            "relay with its "
+            "measured time in safe_state.hardware_layers"
+        )
+    if rig.topology.safety_chain is None:
+        yield "no topology.safety_chain: nothing opens the battery's contactor; name its device and outputs"

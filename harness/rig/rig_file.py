@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from harness.errors import ConfigurationError
 from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
+from harness.rig.safety_part import Interlock, SafeState
 from harness.rig.toml_file import (
     Count,
     Name,
@@ -172,6 +173,9 @@ class RigFile(Part):
         phases: of the AC side.
         allowed_hazards: classes of plans that may run here.
         seed: of everything random in an emulated run.
+        envelope: what the rig may survive.
+        interlock: who watches it.
+        safe_state: how the rig is made safe.
     """
 
     name: Name
@@ -191,6 +195,8 @@ class RigFile(Part):
     topology: Topology
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
     envelope: Envelope | None = None
+    interlock: Interlock | None = None
+    safe_state: SafeState | None = None
 
     def summary(self) -> dict[str, Any]:
         """Everything for the record, as JSON would hold it, addresses without ports."""
@@ -242,6 +248,8 @@ class _Parts:
     wire_names: Collection[str]
     device_names: Collection[str]
     nominal_voltage_v: object
+    interlock: Interlock | None
+    safe_state: SafeState | None
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> _Parts:
@@ -266,6 +274,8 @@ class _Parts:
             wire_names=wires.keys(),
             device_names=devices.keys(),
             nominal_voltage_v=table.get("nominal_voltage_v"),
+            interlock=_sound(Interlock, table["interlock"]) if "interlock" in table else None,
+            safe_state=_sound(SafeState, table["safe_state"]) if "safe_state" in table else None,
         )
 
     def disagreements(self, find_driver: FindDriver) -> Iterator[str]:
@@ -277,6 +287,7 @@ class _Parts:
         yield from self._triggers_without_ends()
         if self.topology is not None:
             yield from self._topology_disagreements(self.topology)
+        yield from self._unknown_values()
 
     def _device_disagreements(self, name: str, device: Device, find_driver: FindDriver) -> Iterator[str]:
         at = f"devices.{name}"
@@ -355,6 +366,52 @@ class _Parts:
                     yield f"triggers.{name}.{end}: {unknown('device', device, self.device_names)}"
             if trigger.from_device == trigger.to_device:
                 yield f"triggers.{name}: from_device and to_device are both {trigger.to_device!r}"
+
+    def _unknown_values(self) -> Iterator[str]:
+        """Values and devices that interlock and safe state name, and that the rig does not have."""
+        for at, value in self._named_values():
+            device, _, rest = value.partition(".")
+            quantity = re.split(r"[(.]", rest)[0]
+            if device not in self.device_names:
+                yield f"{at}: {value}: {unknown('device', device, self.device_names)}"
+            elif device in self.devices and (role := ROLES.get(self.devices[device].role)) is not None:
+                known = [name for name in dir(role) if not name.startswith("_")]
+                if quantity not in known:
+                    yield f"{at}: {value}: {unknown(f'{self.devices[device].role} value', quantity, known)}"
+        yield from self._interlock_disagreements()
+        for name, layer in self.safe_state.hardware_layers.items() if self.safe_state else ():
+            if layer.device not in self.device_names:
+                at = f"safe_state.hardware_layers.{name}.device"
+                yield f"{at}: {unknown('device', layer.device, self.device_names)}"
+
+    def _interlock_disagreements(self) -> Iterator[str]:
+        part = self.interlock
+        if part is None:
+            return
+        watched = {
+            value.partition(".")[0] for at, value in self._named_values() if at.startswith("interlock")
+        }
+        for contact in part.contacts:
+            device, _, name = contact.partition(".")
+            watched.add(device)
+            inputs = self.devices[device].options.get("inputs", {}) if device in self.devices else {}
+            if name not in inputs:
+                yield f"interlock.contacts: {contact}: {unknown('input', name, inputs)}"
+        for device in sorted(watched - part.periods_s.keys()):
+            yield f"interlock.periods_s.{device} is missing; allowed: the interval of its reports, in s"
+
+    def _named_values(self) -> Iterator[tuple[str, str]]:
+        """Give each value that is named, and where."""
+        if self.interlock is not None:
+            for limit, sensors in self.interlock.watch.items():
+                yield from ((f"interlock.watch.{limit}", sensor) for sensor in sensors)
+            for name, pair in self.interlock.agreement.items():
+                yield f"interlock.agreement.{name}.bench", pair.bench
+                yield f"interlock.agreement.{name}.product", pair.product
+        if self.safe_state is not None:
+            yield "safe_state.current", self.safe_state.current
+            for node, check in self.safe_state.verified.items():
+                yield from ((f"safe_state.verified.{node}", sensor) for sensor in check.sensors)
 
     def _topology_disagreements(self, topology: Topology) -> Iterator[str]:
         yield from self._of_role("topology.source.device", topology.source.device, "grid_source")

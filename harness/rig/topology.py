@@ -142,6 +142,7 @@ class Envelope(Part):
         battery_current_a: magnitude at ``battery_dc``.
         cell_voltage_v: of every cell that is reported.
         ac_current_a: magnitude of the RMS current, each phase at each AC node.
+        ac_voltage_v: line to neutral; no command may ask for more.
         temperature_degc: of everything that reports one.
         insulation_ohm: lowest resistance to earth.
         stale_s: oldest value that the interlock acts on; silence longer than this trips.
@@ -152,6 +153,7 @@ class Envelope(Part):
     stale_s: AtMost
     cell_voltage_v: Between | None = None
     ac_current_a: AtMost | None = None
+    ac_voltage_v: AtMost | None = None
     temperature_degc: Between | None = None
     insulation_ohm: AtLeast | None = None
 

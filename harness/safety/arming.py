@@ -1,20 +1,19 @@
 """The permission to energise a rig: given by a person, for a time, for one rig file.
 
-Until the guard stands beside every run, only a rig whose devices are emulators in another process may be
-armed at all: there is no safe state yet that outlives the test process.
+A rig of hardware is armed only once it was commissioned as its file stands; an edit ends both.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from harness.clock import wall_time
 from harness.errors import Unsafe
 from harness.rig.rig_file import RigFile
+from harness.safety.commissioned import fingerprint, why_not_commissioned
+from harness.safety.lease import state_folder
 
 CHECKLIST = (
     "The rig file names what stands on the rig.",
@@ -27,13 +26,8 @@ _LONGEST_MIN = 1440.0
 """A day: what was confirmed then is not known to hold any longer."""
 
 
-def _fingerprint(rig: RigFile) -> str:
-    return hashlib.sha256(rig.model_dump_json().encode()).hexdigest()
-
-
 def _place(rig: RigFile) -> Path:
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return home / "rackproof" / "armed" / f"{rig.name}-{_fingerprint(rig)[:16]}.json"
+    return state_folder() / "armed" / f"{rig.name}-{fingerprint(rig)[:16]}.json"
 
 
 def arm(rig: RigFile, person: str, minutes: float) -> datetime:
@@ -42,11 +36,8 @@ def arm(rig: RigFile, person: str, minutes: float) -> datetime:
     Raises:
         Unsafe: it is not one that may be armed, nobody is named, or it would be armed for more than a day.
     """
-    if not rig.emulated:
-        raise Unsafe(
-            f"rig {rig.name} cannot be armed: no guard stands beside a run yet, and a killed test process "
-            "would leave the output on; only a rig file written by 'rackproof emulate' may be armed"
-        )
+    if not rig.emulated and (reason := why_not_commissioned(rig)):
+        raise Unsafe(f"rig {rig.name} cannot be armed: {reason}")
     if not person.strip():
         raise Unsafe(f"rig {rig.name} cannot be armed: --person is empty; name who answers for it")
     if not 0.0 < minutes <= _LONGEST_MIN:

@@ -33,11 +33,13 @@ class BusPort:
         self._bus: can.BusABC | None = bus
         self._ears: dict[int, list[Receive]] = {}
         self._traffic = traffic
+        self.is_fenced = False
 
     def send(self, arbitration_id: int, data: bytes) -> None:
         """Put a frame on the line."""
-        if self._bus is None:
-            raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: the line is closed")
+        if self._bus is None or self.is_fenced:
+            state = "fenced" if self.is_fenced else "closed"
+            raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: the line is {state}")
         message = can.Message(arbitration_id=arbitration_id, is_extended_id=False, data=data)
         try:
             self._bus.send(message)
@@ -321,6 +323,11 @@ class CanBusLine:
         if self._port is None:
             raise WireClosed(f"{self}: not open")
         return self._port
+
+    def fence(self) -> None:
+        """Send nothing on this line any more, from any thread; others stand on it and go on."""
+        if self._port is not None:
+            self._port.is_fenced = True
 
     async def close(self) -> None:
         """Stop listening and give the adapter back."""

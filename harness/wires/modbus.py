@@ -21,6 +21,7 @@ from harness.clock import VirtualLoop, now_s, rig_loop
 from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
 from harness.wires import ModbusRefusal, ModbusUnit, Table
 from harness.wires.faults import StreamFaults
+from harness.wires.fence import sever
 from harness.wires.traffic import LineTraffic
 
 _EXCEPTIONS = {
@@ -91,6 +92,7 @@ class ModbusTcpLine:
         self._traffic = traffic
         self._client: AsyncModbusTcpClient | None = None
         self._arrived = 0
+        self._is_fenced = False
 
     def __str__(self) -> str:
         return f"{self.name} (Modbus TCP {self._host}:{self._port})"
@@ -140,6 +142,13 @@ class ModbusTcpLine:
                 self._traffic.message(now_s(), True, data)
         return data
 
+    def fence(self) -> None:
+        """Cut the connection for good, from any thread: nothing is sent on this line any more."""
+        self._is_fenced = True
+        transport = None if self._client is None else self._client.ctx.transport
+        if transport is not None:
+            sever(transport.get_extra_info("socket"))
+
     async def close(self) -> None:
         """Disconnect; may be called twice."""
         if self._client is not None:
@@ -150,8 +159,10 @@ class ModbusTcpLine:
         self, function: int, what: str, ask: Callable[[AsyncModbusTcpClient], Awaitable[ModbusPDU]]
     ) -> ModbusPDU:
         client = self._client
-        if client is None:
-            raise WireClosed(f"{self}: {what} not sent: the line is closed")
+        if client is None or self._is_fenced:
+            raise WireClosed(
+                f"{self}: {what} not sent: the line is {'fenced' if self._is_fenced else 'closed'}"
+            )
         try:
             if not client.connected:
                 await self._connect(client)

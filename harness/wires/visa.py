@@ -21,6 +21,7 @@ from harness.clock import End, VirtualLoop, begin, now_s, rig_loop
 from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
 from harness.wires import Instrument
 from harness.wires.faults import StreamFaults
+from harness.wires.fence import sever
 from harness.wires.scpi import block_span
 from harness.wires.traffic import LineTraffic
 
@@ -68,6 +69,7 @@ class VisaSocketLine:
         self._part = b""
         self._is_block = False
         self._is_lost = False
+        self._is_fenced = False
         self._lock = asyncio.Lock()
 
     def __str__(self) -> str:
@@ -119,6 +121,12 @@ class VisaSocketLine:
             self._end = loop.ledger.join(here, there)
             await loop.ledger.accepted(here, line.name)
 
+    def fence(self) -> None:
+        """Cut the connection for good, from any thread: nothing is sent on this line any more."""
+        self._is_fenced = True
+        if self._socket is not None:
+            sever(self._socket)
+
     async def close(self) -> None:
         """Disconnect; may be called twice."""
         self._is_lost = False
@@ -168,6 +176,8 @@ class VisaSocketLine:
         return answer[2 + int(answer[1:2]) : -len(self._terminator)]
 
     async def _send(self, message: str) -> None:
+        if self._is_fenced:
+            raise WireClosed(f"{self}: {message!r} not sent: the line is fenced")
         if self._is_lost:
             await self._disconnect()
             await self.open()
@@ -341,6 +351,7 @@ class VisaThreadLine:
         self._terminator = terminator
         self._traffic = traffic
         self._resource: Any = None
+        self._is_fenced = False
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=f"visa-{name}")
 
     def __str__(self) -> str:
@@ -366,6 +377,10 @@ class VisaThreadLine:
 
         self._resource = await self._run("opening", open_)
 
+    def fence(self) -> None:
+        """Send nothing on this line any more; what its thread has begun goes on to its end."""
+        self._is_fenced = True
+
     async def close(self) -> None:
         """Disconnect; may be called twice."""
         resource, self._resource = self._resource, None
@@ -384,8 +399,10 @@ class VisaThreadLine:
             raise WireClosed(f"{self}: {what}: {error}") from error
 
     def _opened(self, message: str) -> Any:
-        if self._resource is None:
-            raise WireClosed(f"{self}: {message!r} not sent: the line is closed")
+        if self._resource is None or self._is_fenced:
+            raise WireClosed(
+                f"{self}: {message!r} not sent: the line is {'fenced' if self._is_fenced else 'closed'}"
+            )
         if self._traffic is not None:
             self._traffic.text(now_s(), True, message.encode())
         return self._resource

@@ -1,0 +1,197 @@
+"""The test process's end of the guard: starts it, shows it signs of life, hears what it found."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.clock import WallLoop, real_s
+from harness.errors import BenchError, Unsafe
+from harness.rig.bench import Setup
+from harness.safety.lease import Lease
+
+READY_WITHIN_S = 30.0
+"""A Python process, its devices, the sensors' first values and the battery's precharge, on a busy machine."""
+
+BEATS_A_HEARTBEAT = 5.0
+"""Beats within the silence that the guard allows."""
+
+_LOOP_LOOK_S = 0.05
+
+
+class GuardLink:
+    """A guard that was started for this process. A thread of its own speaks and hears; plans cannot delay it.
+
+    Attributes:
+        tripped: what the guard found; empty while all is well.
+        outcome: what came of the safe state, once the guard said so.
+    """
+
+    def __init__(self, on_trip: Callable[[str], None]) -> None:
+        """Prepare; ``on_trip`` is called in the link's thread, once."""
+        self.tripped = ""
+        self.outcome: Mapping[str, Any] | None = None
+        self._on_trip = on_trip
+        self._plan = ""
+        self._looked_s = real_s()
+        self._word = threading.Event()
+        self._over = threading.Event()
+        self._refused = ""
+        self._is_ready = False
+        self._is_finishing = False
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._period_s = 0.2
+
+    def start(self, loop: WallLoop, setup: Setup, folder: Path, lease: Lease) -> None:
+        """Start the guard, and wait until it watches and the safety chain is closed.
+
+        Raises:
+            Unsafe: it says that the rig must not be energised, it died, or it is not ready in time.
+        """
+        rig, product, f0_hz = setup.rig, setup.product, setup.f0_hz
+        assert rig.interlock is not None
+        near, far = socket.socketpair()
+        self._socket = near
+        self._period_s = rig.interlock.heartbeat_s / BEATS_A_HEARTBEAT
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "harness.safety.guard", str(far.fileno()), repr(loop.origin_s)],
+            pass_fds=(far.fileno(), *lease.descriptors),
+            # Ctrl-C in the terminal goes to the whole group; the guard answers to the run alone.
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+        )
+        far.close()
+        self._send(
+            {
+                "rig": rig.model_dump_json(),
+                "product": product.model_dump_json(),
+                "f0_hz": f0_hz,
+                "folder": str(folder.resolve()),
+                "pid": os.getpid(),
+                "lease": lease.adopted(),
+            }
+        )
+        threading.Thread(target=self._hear, name="guard", daemon=True).start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        has_word = self._word.wait(READY_WITHIN_S)
+        if not self._is_ready:
+            self.kill()
+            if self._refused:
+                raise Unsafe(f"rig {rig.name} must not be energised: {self._refused}")
+            why = "it ended" if has_word else f"it said nothing within {READY_WITHIN_S:g} s"
+            raise Unsafe(f"rig {rig.name} must not be energised: no guard stands beside it: {why}")
+        loop.call_soon_threadsafe(self._look, loop)
+
+    def _look(self, loop: WallLoop) -> None:
+        """Note that the loop has a turn."""
+        self._looked_s = real_s()
+        if not self._over.is_set():
+            loop.call_later(_LOOP_LOOK_S, self._look, loop)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the guard stands beside this run, and nothing tripped."""
+        return self._is_ready and not self.tripped and not self._over.is_set()
+
+    def plan(self, name: str) -> None:
+        """Say which plan runs; empty between plans, where the loop stands still."""
+        self._looked_s = real_s()
+        self._plan = name
+
+    def settings(self, settings: Mapping[str, float]) -> None:
+        """Give the product's settings, to be restored by the guard too."""
+        self._send({"settings": dict(settings)})
+
+    def released(self) -> None:
+        """Say that this process commands nothing any more, and has let go of every wire."""
+        self._send({"released": True})
+
+    def finish(self, within_s: float = 60.0) -> Mapping[str, Any]:
+        """Ask for the safe state at the run's end, all wires let go; gives what came of it.
+
+        Raises:
+            BenchError: the guard is gone, or says nothing in time.
+        """
+        self._is_finishing = True
+        self._send({"finish": True})
+        self._over.wait(within_s)
+        if self.outcome is None:
+            raise BenchError(
+                "the guard is gone and gave no word of the safe state: "
+                "look at the rig, then run 'rackproof safe RIG'"
+            )
+        return self.outcome
+
+    def wait_for_outcome(self, within_s: float = 60.0) -> Mapping[str, Any] | None:
+        """Wait for what came of a trip; None where the guard died."""
+        self._over.wait(within_s)
+        return self.outcome
+
+    def kill(self) -> None:
+        """End a guard that never became ready."""
+        self._over.set()
+        if self._process is not None:
+            with contextlib.suppress(OSError):
+                self._process.terminate()
+                self._process.wait(10.0)
+
+    def close(self) -> None:
+        """Stop speaking; the guard has ended or will end by itself."""
+        self._over.set()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10.0)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        assert self._socket is not None
+        with self._lock, contextlib.suppress(OSError):
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._period_s):
+            self._send({"beat": real_s() - self._looked_s, "plan": self._plan})
+
+    def _hear(self) -> None:
+        assert self._socket is not None
+        with contextlib.suppress(OSError, ValueError), self._socket.makefile("rb") as lines:
+            for line in lines:
+                self._take(json.loads(line))
+        if self._is_ready and not self._is_finishing and self.outcome is None and not self.tripped:
+            self._trip("the guard died: the rig is no longer watched")
+        self._over.set()
+        self._word.set()
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        match message:
+            case {"ready": _}:
+                self._is_ready = True
+                self._word.set()
+            case {"refused": why}:
+                self._refused = str(why)
+            case {"trip": why}:
+                self._trip(f"interlock: {why}")
+            case {"outcome": _}:
+                self.outcome = message
+                if not self._is_finishing:
+                    self._trip(f"made safe: {message['outcome']}")
+                self._over.set()
+            case _:
+                pass
+
+    def _trip(self, why: str) -> None:
+        if not self.tripped:
+            self.tripped = why
+            self._on_trip(why)

@@ -1,0 +1,317 @@
+"""The safe state: a recipe per cause, each step within its gate and its time, verified by two sensors a node.
+
+Every step is tried although an earlier one raised. A battery's contactor opens only when an independent
+meter shows a current that it may break; where the converter does not take the current away, the source goes,
+then the safety chain, whose breaker is rated for it. What comes out is safe, verified, or unsafe with what
+is still live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from harness.clock import now_s
+from harness.errors import DeviceFault, NotTestable, RackproofError, Unsafe
+from harness.rig.bench import Bench
+from harness.rig.safety_part import SafeState
+
+STEP_WITHIN_S = 6.0
+"""Bound of a step whose device does not answer: more than any exchange's own time-out in a rig file (5 s)."""
+
+_LOOK_S = 0.05
+"""Between two looks at a value that is waited for: half the interval of the fastest sensor's reports."""
+
+
+class Means(Enum):
+    """What takes energy away, in the words of the record."""
+
+    CEASE = "the converter ceases to energise"
+    SOURCE_OFF = "the AC source opens its output"
+    OPEN_BATTERY = "the battery's contactor opens"
+    DROP_CHAIN = "the safety chain drops"
+
+
+_USUAL = (Means.CEASE, Means.SOURCE_OFF, Means.OPEN_BATTERY, Means.DROP_CHAIN, Means.OPEN_BATTERY)
+
+RECIPES: Mapping[str, Sequence[Means]] = {
+    # A person or a door opened the chain already: nothing may come back when it is released.
+    "contact": (Means.DROP_CHAIN, Means.CEASE, Means.SOURCE_OFF, Means.OPEN_BATTERY),
+    # The independent meter may be what is silent: the contactor's gate then stays shut, and the chain acts.
+    "stale": _USUAL,
+    "limit": _USUAL,
+    "disagreement": _USUAL,
+    "run": _USUAL,
+    "guard": _USUAL,
+    "command": _USUAL,
+}
+"""By the cause of a breach; a contactor that a gate held back is tried again once the chain has dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as it went.
+
+    Attributes:
+        means: what it was.
+        outcome: ``done``, ``held back`` by its gate, ``failed``, or ``not there`` where the rig has no such
+            device.
+        text: why, where it was not done.
+        at_s: rig time of its begin.
+        took_s: how long it took.
+    """
+
+    means: str
+    outcome: str
+    text: str
+    at_s: float
+    took_s: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        cause: why the rig was made safe.
+        is_safe: verified at every node.
+        steps: each step, in order.
+        seen: the last value of each sensor that was asked, by node.
+        live: nodes that are live, or that nobody could verify, and why.
+        settings: what was left other than in the snapshot.
+        way_down: (rig time, value, what it was), measured while the steps ran.
+    """
+
+    cause: str
+    is_safe: bool = False
+    steps: list[Step] = field(default_factory=list)
+    seen: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    live: list[str] = field(default_factory=list)
+    settings: list[str] = field(default_factory=list)
+    way_down: list[tuple[float, str, float]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        if not self.is_safe:
+            return f"UNSAFE after {self.cause}: {'; '.join(self.live)}"
+        left = f"; settings not restored: {'; '.join(self.settings)}" if self.settings else ""
+        return f"safe, verified at {', '.join(self.seen)}, after {self.cause}{left}"
+
+
+_VALUE = re.compile(r"(?P<device>\w+)\.(?P<quantity>\w+)(?:\((?P<argument>\w+)\))?(?:\.(?P<part>\w+))?")
+
+
+async def ask(bench: Bench, value: str) -> Any:
+    """Ask a device for a value by its name in the rig file.
+
+    Raises:
+        RackproofError: the device is not open, or whatever it said.
+    """
+    match = _VALUE.fullmatch(value)
+    if match is None or match["device"] not in bench.devices:
+        raise NotTestable(f"{value}: no such device is open")
+    method = getattr(bench.devices[match["device"]], match["quantity"])
+    argument = match["argument"]
+    arguments = () if argument is None else (int(argument) if argument.isdigit() else argument,)
+    answer = await method(*arguments)
+    if match["part"] is not None:
+        answer = getattr(answer, match["part"])
+    return answer.value
+
+
+class MakeSafe:
+    """Makes one rig safe, once."""
+
+    def __init__(self, bench: Bench, cause: str, text: str, say: Callable[[str, object], None]) -> None:
+        """Prepare.
+
+        Args:
+            bench: with the devices that could be opened; those that could not are missing.
+            cause: of the breach; chooses the recipe.
+            text: the breach in words.
+            say: takes each event for the journal.
+
+        Raises:
+            Unsafe: the rig file has no safe state.
+        """
+        if bench.rig.safe_state is None:
+            raise Unsafe(
+                f"rig {bench.rig.name}: its file has no [safe_state]; it should never have been energised"
+            )
+        self._part: SafeState = bench.rig.safe_state
+        self._bench = bench
+        self._recipe = RECIPES[cause]
+        self._say = say
+        self._is_open = False
+        self.outcome = Outcome(text)
+
+    async def run(self, settings: Mapping[str, float]) -> Outcome:
+        """Carry the recipe out, verify, restore settings; never raises for what a device does."""
+        for means in self._recipe:
+            if means is Means.OPEN_BATTERY and self._is_open:
+                continue
+            await self._try(means)
+        await self._verify()
+        if settings:
+            await self._restore(settings)
+        self._say("safe state", self.outcome)
+        return self.outcome
+
+    async def _try(self, means: Means) -> None:
+        start_s = now_s()
+        outcome, text = "done", ""
+        try:
+            async with asyncio.timeout(STEP_WITHIN_S + self._part.current_gone_within_s):
+                await self._steps[means](self)
+        except NotTestable as error:
+            outcome, text = "not there", str(error)
+        except Unsafe as error:
+            outcome, text = "held back", str(error)
+        except (RackproofError, TimeoutError, OSError) as error:
+            outcome, text = "failed", f"{type(error).__name__}: {error}"
+        step = Step(means.value, outcome, text, start_s, now_s() - start_s)
+        self.outcome.steps.append(step)
+        self._say("step", step)
+
+    def _role(self, role: str) -> Any:
+        try:
+            return self._bench.role(role)
+        except KeyError:
+            raise NotTestable(f"{role}: it could not be opened") from None
+
+    async def _cease(self) -> None:
+        await self._role("inverter").turn_off()
+
+    async def _source_off(self) -> None:
+        await self._role("grid_source").turn_off()
+
+    async def _drop_chain(self) -> None:
+        chain = self._chain()
+        await self._role("safety_inputs").set_output(chain.chain, is_on=False)
+
+    async def _open_battery(self) -> None:
+        chain = self._chain()
+        device = self._role("safety_inputs")
+        await self._wait_for_current()
+        await device.set_output(chain.battery_enable, is_on=False)
+        end_s = now_s() + self._part.open_within_s
+        while (await device.inputs()).value.get(chain.contactor_feedback):
+            if now_s() >= end_s:
+                raise DeviceFault(
+                    f"{device.name}.{chain.contactor_feedback} says closed "
+                    f"{self._part.open_within_s:g} s after the "
+                    "contactor was told to open: welded, stuck, or its feedback is broken"
+                )
+            await asyncio.sleep(_LOOK_S)
+        self._is_open = True
+
+    def _chain(self) -> Any:
+        chain = self._bench.rig.topology.safety_chain
+        if chain is None:
+            raise NotTestable(f"rig {self._bench.rig.name} has no safety chain")
+        return chain
+
+    async def _wait_for_current(self) -> None:
+        """Let the contactor pass once the independent meter shows a current that it may break."""
+        end_s = now_s() + self._part.current_gone_within_s
+        while True:
+            current_a = await self._trusted(self._part.current)
+            self.outcome.way_down.append((now_s(), self._part.current, current_a))
+            if abs(current_a) <= self._part.break_current_a:
+                return
+            if now_s() >= end_s:
+                raise Unsafe(
+                    f"{self._part.current} is {current_a:.4g} A after "
+                    f"{self._part.current_gone_within_s:g} s; the "
+                    f"contactor breaks at most {self._part.break_current_a:g} A"
+                )
+            await asyncio.sleep(_LOOK_S)
+
+    async def _trusted(self, value: str) -> float:
+        """Ask a sensor, and a battery's current only of one that also sees the battery's voltage.
+
+        Raises:
+            DeviceFault: it shows no voltage: a battery is never at zero volts, and a dead sensor reads zero.
+        """
+        found = float(await ask(self._bench, value))
+        envelope = self._bench.rig.envelope
+        device, _, quantity = value.partition(".")
+        if quantity == "current_a" and envelope is not None:
+            lowest_v = 0.5 * envelope.battery_voltage_v.value[0]
+            voltage_v = float(await ask(self._bench, f"{device}.voltage_v"))
+            if voltage_v < lowest_v:
+                raise DeviceFault(
+                    f"{value} is not to be trusted: {device}.voltage_v is {voltage_v:.4g} V, and a "
+                    "battery is never "
+                    f"below {lowest_v:.4g} V"
+                )
+        return found
+
+    async def _verify(self) -> None:
+        """Look at every node until all are dead, or the time for it is over."""
+        end_s = now_s() + self._part.verified_within_s
+        while True:
+            self.outcome.live = [
+                text for node, check in self._part.verified.items() for text in await self._look(node, check)
+            ]
+            self.outcome.live += await self._contactor()
+            if not self.outcome.live or now_s() >= end_s:
+                break
+            await asyncio.sleep(4.0 * _LOOK_S)
+        self.outcome.is_safe = not self.outcome.live
+
+    async def _contactor(self) -> list[str]:
+        """Say whether the battery's contactor is closed, by its auxiliary contact."""
+        chain = self._bench.rig.topology.safety_chain
+        if chain is None:
+            return []
+        try:
+            async with asyncio.timeout(STEP_WITHIN_S):
+                is_closed = (await self._role("safety_inputs").inputs()).value[chain.contactor_feedback]
+        except (RackproofError, TimeoutError, OSError) as error:
+            return [f"nobody knows whether the battery's contactor is open: {type(error).__name__}: {error}"]
+        self.outcome.seen["battery contactor"] = {chain.contactor_feedback: float(is_closed)}
+        return ["the battery's contactor is closed"] if is_closed else []
+
+    async def _look(self, node: str, check: Any) -> list[str]:
+        seen = self.outcome.seen[node] = {}
+        live: list[str] = []
+        dead = 0
+        for sensor in check.sensors:
+            try:
+                async with asyncio.timeout(STEP_WITHIN_S):
+                    value = await self._trusted(sensor)
+            except (RackproofError, TimeoutError, OSError) as error:
+                seen[sensor] = f"{type(error).__name__}: {error}"
+                continue
+            seen[sensor] = value
+            if abs(value) <= check.at_most:
+                dead += 1
+            else:
+                live.append(f"{node} is live: {sensor} is {value:.4g}, dead is at most {check.at_most:g}")
+        if dead < 2 and not live:
+            silent = "; ".join(f"{name}: {what}" for name, what in seen.items() if isinstance(what, str))
+            live.append(f"{node} is not verified by two sensors: {silent}")
+        return live
+
+    async def _restore(self, settings: Mapping[str, float]) -> None:
+        """Write the product's settings back, and say what is left."""
+        try:
+            async with asyncio.timeout(2.0 * STEP_WITHIN_S):
+                inverter = self._role("inverter")
+                await inverter.restore(settings)
+        except (RackproofError, TimeoutError, OSError) as error:
+            self.outcome.settings.append(str(error) or type(error).__name__)
+            self._say("settings not restored", str(error))
+
+    _steps: Mapping[Means, Callable[[MakeSafe], Any]] = {
+        Means.CEASE: _cease,
+        Means.SOURCE_OFF: _source_off,
+        Means.OPEN_BATTERY: _open_battery,
+        Means.DROP_CHAIN: _drop_chain,
+    }
