@@ -193,6 +193,16 @@ class GridSource(Device, Protocol):
     async def frequency_hz(self) -> Reading[float]:
         """Frequency that the source measures at its output."""
 
+    async def set_current_limit_a(self, current_a: float) -> None:
+        """Set the source's own RMS current limit, each phase, and read back that it holds no more.
+
+        Raises:
+            DeviceFault: it reads back a larger limit.
+        """
+
+    async def current_limit_a(self) -> Reading[float]:
+        """The source's own RMS current limit, each phase."""
+
     async def turn_on(self) -> None:
         """Close the output relay."""
 

@@ -313,9 +313,17 @@ class RigSession:
             guard.released()
             loop.call_soon_threadsafe(loop.sound, Aborted(why))
 
+        await self._set_instruments(bench)
         guard = GuardLink(on_trip)
         await asyncio.to_thread(guard.start, loop, bench.setup, self.open_run().folder, self._lease)
         self.guard = guard
+
+    async def _set_instruments(self, bench: Bench) -> None:
+        """Put the limits that software is too slow for into the instruments' own protections."""
+        part, envelope = self.rig.interlock, self.rig.envelope
+        for limit, value in part.guarded_by_instrument.items() if part and envelope else ():
+            device, _, quantity = value.partition(".")
+            await getattr(bench.devices[device], f"set_{quantity}")(getattr(envelope, limit).value)
 
     async def _finish_guard(self) -> None:
         """Have the guard make the rig safe and verify it, all wires let go; record what came of it.

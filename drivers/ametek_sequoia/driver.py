@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from drivers.ametek_sequoia import points
 from drivers.ametek_sequoia.options import Options
-from harness.errors import CodecError, DeviceRefused, PreconditionFailed
+from harness.errors import CodecError, DeviceFault, DeviceRefused, PreconditionFailed
 from harness.readings import Reading, Voice
 from harness.roles import GridStep, Identity
 from harness.wires import VisaLine
@@ -38,6 +38,7 @@ class Driver:
         self._wire = wire
         self._talk = ScpiTalk(name, wire, points.ERROR)
         self._options = options
+        self._current_limit_a = options.current_limit_a
         self._voice = voice
 
     async def open(self) -> None:
@@ -95,12 +96,30 @@ class Driver:
         """Frequency that the machine measures."""
         return self._voice.reading("frequency_hz", await self._talk.number(points.MEASURED_FREQUENCY))
 
+    async def set_current_limit_a(self, current_a: float) -> None:
+        """Set the limit of all phases, never above the rig file's own; it holds for every ``turn_on``."""
+        if not current_a > 0.0:
+            raise DeviceRefused(f"{self.name}: set_current_limit_a({current_a}): above 0 A is allowed")
+        self._current_limit_a = min(current_a, self._options.current_limit_a)
+        self._voice.command("set_current_limit_a", self._current_limit_a)
+        await self._talk.command(points.CURRENT_LIMIT.format(amps=self._current_limit_a))
+        held = (await self.current_limit_a()).value
+        # The machine is told, and answers, in hundredths of an ampere.
+        if held > self._current_limit_a + 0.005:
+            raise DeviceFault(
+                f"{self.name}: the current limit reads back {held:g} A; {self._current_limit_a:g} A was set"
+            )
+
+    async def current_limit_a(self) -> Reading[float]:
+        """The limit of phase 1; all three are set together."""
+        return self._voice.reading("current_limit_a", await self._talk.number(points.CURRENT_LIMIT_SET))
+
     async def turn_on(self) -> None:
         """Set the current limit and the phase angles, then close the relay."""
         self._voice.command("turn_on")
         angles = enumerate(self._options.phase_angles_deg, start=1)
         await self._talk.command(
-            points.CURRENT_LIMIT.format(amps=self._options.current_limit_a),
+            points.CURRENT_LIMIT.format(amps=self._current_limit_a),
             *(points.PHASE_ANGLE.format(phase=phase, degrees=angle) for phase, angle in angles),
         )
         await self._talk.command(points.RELAY_ON)

@@ -126,9 +126,8 @@ class Emulator:
             f"{source}:FREQuency[:CW][:IMMediate]?": lambda _: f"{self._frequency_hz:.3f}",
             f"{source}:FREQuency:MODE": self._frequency_mode_of("level"),
             f"{source}:FREQuency:SLEW:MODE": self._frequency_mode_of("slew"),
-            f"{source}:CURRent[:LEVel][:IMMediate][:AMPlitude]": lambda call: _no_answer(
-                scpi.number(call.only(), unit="A", minimum=0.0, maximum=1e5)
-            ),
+            f"{source}:CURRent[:LEVel][:IMMediate][:AMPlitude]": self._amps,
+            f"{source}:CURRent[:LEVel][:IMMediate][:AMPlitude]?": lambda _: f"{self._current_limit_a:.2f}",
             f"{source}:LIST:STEP": lambda call: _only(call, "AUTO"),
             f"{source}:LIST:COUNt": lambda call: _no_answer(
                 scpi.number(call.only(), minimum=1.0, maximum=1.0)
@@ -150,6 +149,7 @@ class Emulator:
         self._phases = [_Phase(nominal_v, angle) for angle in self._options.phase_angles_deg]
         self._frequency_hz = self._plant.spec.grid.frequency_hz
         self._frequency_mode = {"level": FIX, "slew": FIX}
+        self._current_limit_a = self._options.current_limit_a
         self._dwell_list = [1.0]
         self._hertz_list = [self._frequency_hz]
         self._hertz_slew_list = [MAX]
@@ -175,6 +175,9 @@ class Emulator:
 
     def _select(self, call: Call) -> None:
         self._number = int(scpi.number(call.only(), minimum=1, maximum=3))
+
+    def _amps(self, call: Call) -> None:
+        self._current_limit_a = scpi.number(call.only(), unit="A", minimum=0.0, maximum=1e5)
 
     def _relay(self, call: Call) -> None:
         if scpi.boolean(call.only()):

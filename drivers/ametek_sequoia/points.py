@@ -48,6 +48,7 @@ ABORT = ":abor"
 VOLTAGE = ":inst:coup all;:volt {volts:.3f}"
 FREQUENCY_SET = ":freq {hertz:.3f}"
 CURRENT_LIMIT = ":inst:coup all;:curr {amps:.2f}"
+CURRENT_LIMIT_SET = ":inst:coup none;:inst:nsel 1;:curr?"
 PHASE_ANGLE = ":inst:coup none;:inst:nsel {phase};:phas {degrees:.1f}"  # not coupled, Sequoia p. 101
 RELAY_ON = ":abor;:outp on"  # SVP relay
 RELAY_OFF = ":abor;:outp off"

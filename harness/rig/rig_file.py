@@ -389,7 +389,9 @@ class _Parts:
         if part is None:
             return
         watched = {
-            value.partition(".")[0] for at, value in self._named_values() if at.startswith("interlock")
+            value.partition(".")[0]
+            for at, value in self._named_values()
+            if at.startswith(("interlock.watch", "interlock.agreement"))
         }
         for contact in part.contacts:
             device, _, name = contact.partition(".")
@@ -405,6 +407,8 @@ class _Parts:
         if self.interlock is not None:
             for limit, sensors in self.interlock.watch.items():
                 yield from ((f"interlock.watch.{limit}", sensor) for sensor in sensors)
+            for limit, value in self.interlock.guarded_by_instrument.items():
+                yield f"interlock.guarded_by_instrument.{limit}", value
             for name, pair in self.interlock.agreement.items():
                 yield f"interlock.agreement.{name}.bench", pair.bench
                 yield f"interlock.agreement.{name}.product", pair.product

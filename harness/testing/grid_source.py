@@ -101,6 +101,17 @@ class GridSourceContract:
 
         self.on_bench(check)
 
+    def test_limits_its_own_current_and_keeps_that_when_it_is_switched_on(self) -> None:
+        """What protects the rig while software is asleep reads back, and switching on does not undo it."""
+
+        async def check(source: GridSource) -> None:
+            most_a = (await source.current_limit_a()).value
+            await source.set_current_limit_a(0.5 * most_a)
+            await self.steady(source)
+            assert (await source.current_limit_a()).value == pytest.approx(0.5 * most_a, rel=0.01)
+
+        self.on_bench(check)
+
     def test_relay_opens_and_closes(self) -> None:
         """Its state is read back, and an open relay is a loss of mains."""
 
