@@ -102,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     arm.add_argument("--person", required=True, help="who answers for it")
     arm.add_argument("--minutes", type=float, default=60.0, help="how long (default: 60)")
     command("disarm", _disarm, "Take the permission back.")
+    commission = command(
+        "commission", _commission, "Try at low energy whether a rig is wired as its file says."
+    )
+    commission.add_argument("--person", default="", help="who stands beside it, and answers for it")
+    commission.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     command("safe", _safe, "Make a rig safe, verify it, and say what is still live.")
     clear = command("clear", _clear, "Open a rig that was left unsafe.")
     clear.add_argument("--person", required=True, help="who has seen to it, and answers for it")
@@ -286,6 +291,39 @@ def _disarm(options: Any) -> int:
     disarm(rig)
     print(f"rig {rig.name} is not armed")
     return EXIT_OK
+
+
+def _commission(options: Any) -> int:
+    from harness.safety.commissioned import fingerprint, write_commissioning  # noqa: PLC0415
+    from harness.safety.commissioning import Commissioning, as_documents, programme  # noqa: PLC0415
+    from harness.safety.lease import SAFE, UNSAFE, Lease  # noqa: PLC0415
+
+    rig, product = _files(options)
+    reasons = refusals(rig, product)
+    if options.dry_run:
+        print(f"rig {rig.name} with product {product.name}, file {fingerprint(rig)[:16]}:")
+        print(*programme(), sep="\n")
+        print(*(f"not to be energised: {reason}" for reason in reasons), sep="\n")
+        return EXIT_OK
+    if reasons:
+        raise Unsafe("; ".join(reasons))
+    if not options.person.strip():
+        raise Unsafe(f"rig {rig.name} cannot be commissioned: --person is empty; name who stands beside it")
+    lease = Lease.take(rig)
+
+    async def work(bench: Bench) -> int:
+        lease.write("energised")
+        results = await Commissioning(bench, lambda line: print(line, flush=True)).run()
+        is_safe = results[-1].result == "passed"
+        lease.write(SAFE if is_safe else UNSAFE, "" if is_safe else results[-1].found)
+        place = write_commissioning(rig, options.person, as_documents(results))
+        print(f"signed: {place}")
+        return EXIT_OK if all(each.result in {"passed", "not there"} for each in results) else EXIT_TROUBLE
+
+    try:
+        return _on_bench(rig, product, work, emulate=False)
+    finally:
+        lease.close()
 
 
 def _safe(options: Any) -> int:

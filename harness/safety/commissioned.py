@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from harness.clock import wall_time
+from harness.record.canonical import canonical
+from harness.record.logbook import public_key_hex, station_key, trusted_keys
 from harness.rig.rig_file import RigFile
 from harness.safety.lease import state_folder
 
@@ -32,13 +35,62 @@ def read_commissioning(rig: RigFile) -> Mapping[str, Any] | None:
     return document if document.get("rig_sha256") == fingerprint(rig) else None
 
 
+VALID_DAYS = 365
+"""A year, as instruments are calibrated; ours."""
+
+
+def write_commissioning(rig: RigFile, person: str, checks: list[dict[str, Any]]) -> Path:
+    """Sign what was found with the station's key, and keep it for this rig file as it stands."""
+    key = station_key()
+    now = wall_time()
+    document: dict[str, Any] = {
+        "rig": rig.name,
+        "rig_sha256": fingerprint(rig),
+        "person": person,
+        "at": now.isoformat(timespec="seconds"),
+        "valid_until": (now + timedelta(days=VALID_DAYS)).isoformat(timespec="seconds"),
+        "checks": checks,
+        "key": public_key_hex(key),
+    }
+    document["signature"] = key.sign(canonical(document)).hex()
+    place = place_of(rig)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(document, indent=1) + "\n")
+    return place
+
+
+def _is_signed(document: Mapping[str, Any]) -> bool:
+    """Whether a key that is trusted here signed the document as it stands."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - only where one is read
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+    rest = {name: value for name, value in document.items() if name != "signature"}
+    public = str(document.get("key", ""))
+    if public not in trusted_keys():
+        return False
+    try:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+        key.verify(bytes.fromhex(str(document.get("signature", ""))), canonical(rest))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
 def why_not_commissioned(rig: RigFile) -> str:
     """Say why a rig of hardware may not be armed; empty where it may."""
     document = read_commissioning(rig)
     how = f"run 'rackproof commission {rig.name} --person NAME' first"
     if document is None:
         return f"it was never commissioned as its file stands: {how}"
-    failed = [each["name"] for each in document.get("checks", ()) if each.get("result") != "passed"]
+    if not _is_signed(document):
+        return (
+            f"its commissioning was changed after it was signed, or by a key that is not trusted here: {how}"
+        )
+    failed = [
+        each["name"]
+        for each in document.get("checks", ())
+        if each.get("result") not in {"passed", "not there"}
+    ]
     if failed:
         return f"commissioning did not pass: {', '.join(failed)}; mend that, and {how}"
     if str(document.get("valid_until", "")) < wall_time().isoformat():

@@ -1,0 +1,113 @@
+"""The interlock trips on what the rig does not survive, and on nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.readings import Reading
+from harness.rig.files import load_rig
+from harness.safety.interlock import Interlock
+
+from ..processes import LAB1
+
+WELL = {"e_stop_released": True, "door_closed": True, "gas_clear": True, "insulation_ok": True}
+HEALTHY = {
+    "shunt.voltage_v": 52.0,
+    "shunt.current_a": 10.0,
+    "shunt.temperature_degc": 25.0,
+    "safety.inputs": WELL,
+    "bms.voltage_v": 52.0,
+    "bms.current_a": 10.0,
+}
+
+
+@pytest.fixture
+def interlock() -> Interlock:
+    return Interlock(load_rig(LAB1), 0.0)
+
+
+def show(interlock: Interlock, at_s: float, **changes: object) -> None:
+    """Show all values as they are at a time, with changes by source (a dot written as two underscores)."""
+    values = HEALTHY | {name.replace("__", "."): value for name, value in changes.items()}
+    for source, value in values.items():
+        interlock.observe(Reading(value, at_s, source))
+    interlock.check(at_s)
+
+
+def test_a_healthy_rig_runs_for_hours(interlock):
+    for second in range(0, 3 * 3600, 7):
+        for tenth in range(5):
+            show(interlock, second + 0.1 * tenth)
+            assert interlock.breach is None
+        interlock = Interlock(load_rig(LAB1), second + 7.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "inside", "outside"),
+    [
+        ("shunt.voltage_v", 58.8, 58.801),
+        ("shunt.voltage_v", 36.0, 35.999),
+        ("shunt.current_a", 280.0, 280.01),
+        ("shunt.current_a", -280.0, -280.01),
+        ("shunt.temperature_degc", 60.0, 60.1),
+        ("shunt.temperature_degc", -5.0, -5.1),
+    ],
+)
+def test_a_limit_trips_at_the_first_reading_beyond_it_and_not_at_it(interlock, source, inside, outside):
+    interlock.observe(Reading(inside, 0.0, source))
+    assert interlock.breach is None
+    interlock.observe(Reading(outside, 0.1, source))
+    assert interlock.breach is not None
+    assert (interlock.breach.cause, interlock.breach.at_s) == ("limit", 0.1)
+    assert source in interlock.breach.text
+    assert f"{outside:.6g}" in interlock.breach.text
+
+
+@pytest.mark.parametrize("contact", WELL)
+def test_each_contact_trips_when_it_opens_or_is_not_told(interlock, contact):
+    interlock.observe(Reading(WELL | {contact: False}, 0.2, "safety.inputs"))
+    assert interlock.breach is not None
+    assert interlock.breach.cause == "contact"
+    assert f"safety.{contact} is off" in interlock.breach.text
+    other = Interlock(load_rig(LAB1), 0.0)
+    other.observe(Reading({name: True for name in WELL if name != contact}, 0.2, "safety.inputs"))
+    assert other.breach is not None
+    assert "not there" in other.breach.text
+
+
+@pytest.mark.parametrize(("source", "allowed_s"), [("shunt.current_a", 0.3), ("safety.inputs", 0.3),
+("bms.voltage_v", 3.0)]) def test_silence_trips_after_three_periods_of_that_sensor(interlock, source,
+allowed_s): tick_s = 0.05 for tick in range(200): at_s = tick * tick_s for each, value in HEALTHY.items(): if
+each != source or tick == 0: interlock.observe(Reading(value, at_s, each)) interlock.check(at_s) if
+interlock.breach is not None: break assert interlock.breach is not None assert interlock.breach.cause ==
+"stale" assert interlock.breach.text.startswith(f"{source} is silent for ") assert allowed_s <
+interlock.breach.at_s <= allowed_s + 2 * tick_s
+
+
+def test_a_product_that_says_otherwise_than_the_bench_trips_after_its_time(interlock):
+    """A product that lags behind a ramp does not."""
+    tripped_s = None
+    for tick in range(100):
+        at_s = 0.1 * tick
+        wrong = 52.0 if tick < 20 or 30 <= tick < 40 else 54.1  # a second apart, then together, then for good
+        show(interlock, at_s, bms__voltage_v=wrong)
+        if interlock.breach is not None:
+            tripped_s = at_s
+            break
+    assert interlock.breach is not None
+    assert interlock.breach.cause == "disagreement"
+    assert tripped_s == pytest.approx(4.0 + 3.0, abs=0.11)
+
+
+def test_the_first_breach_is_kept(interlock):
+    interlock.observe(Reading(300.0, 0.1, "shunt.current_a"))
+    first = interlock.breach
+    interlock.observe(Reading(99.0, 0.2, "shunt.voltage_v"))
+    interlock.check(100.0)
+    assert interlock.breach is first
+
+
+def test_says_what_has_not_spoken_yet(interlock):
+    assert set(interlock.unseen) == set(HEALTHY)
+    interlock.observe(Reading(52.0, 0.0, "shunt.voltage_v"))
+    assert set(interlock.unseen) == HEALTHY.keys() - {"shunt.voltage_v"}

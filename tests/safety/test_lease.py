@@ -1,0 +1,132 @@
+"""One run a rig; a rig that was not left safe stays closed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import Unsafe
+from harness.rig.files import load_rig
+from harness.safety.lease import ENERGISED, SAFE, UNSAFE, Lease, clear
+
+from ..processes import LAB1, REPOSITORY
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def rig():
+    return load_rig(LAB1)
+
+
+def test_a_second_run_is_refused_with_who_since_when_and_where(rig):
+    with pytest.raises(Unsafe) as refused:
+        held = Lease.take(rig)
+        try:
+            Lease.take(rig)
+        finally:
+            held.close()
+    said = str(refused.value)
+    assert held.holder.person in said
+    assert held.holder.host in said
+    assert held.holder.since in said
+    assert f"process {os.getpid()}" in said
+    Lease.take(rig).close()
+
+
+def test_another_file_that_shares_one_wire_is_the_same_rig(rig):
+    """A copy under another name, with all wires but one moved elsewhere."""
+    wires = {
+        name: wire if name == "pcs_lan" else wire.model_copy(update={"host": "192.0.2.99"})
+        for name, wire in rig.wires.items()
+        if name in {"pcs_lan", "relay_lan"}
+    }
+    other = rig.model_copy(update={"name": "copy", "wires": wires})
+    apart = rig.model_copy(update={"name": "apart", "wires": {"relay_lan": wires["relay_lan"]}})
+    held = Lease.take(rig)
+    with pytest.raises(Unsafe, match="rig copy: wire pcs_lan is held by"):
+        Lease.take(other)
+    Lease.take(apart).close()
+    held.close()
+
+
+HOLD = """
+import os, sys
+from harness.rig.files import load_rig
+from harness.safety.lease import Lease
+lease = Lease.take(load_rig({rig!r}))
+lease.write({state!r}, "a cause")
+if {child}:
+    child = os.fork()
+    if child == 0:
+        sys.stdin.read()
+        os._exit(0)
+print("held", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("state", [SAFE, ENERGISED, UNSAFE])
+def test_what_a_killed_holder_left_decides_who_gets_the_rig(rig, state):
+    text = HOLD.format(rig=str(LAB1), state=state, child=False)
+    ended = subprocess.run([sys.executable, "-c", text], cwd=REPOSITORY, check=False, capture_output=True)
+    assert ended.returncode == -9, ended.stderr
+    if state == SAFE:
+        Lease.take(rig).close()
+        return
+    with pytest.raises(Unsafe, match="rackproof safe RIG"):
+        Lease.take(rig)
+    recovery = Lease.take(rig, for_recovery=True)
+    assert (recovery.holder.state, recovery.holder.cause) == (state, "a cause")
+    recovery.write(SAFE)
+    recovery.close()
+    Lease.take(rig).close()
+
+
+def test_the_lock_lasts_as_long_as_its_last_holder(rig):
+    """A guard that inherited it keeps a rig whose test process was killed."""
+    text = HOLD.format(rig=str(LAB1), state=SAFE, child=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", text], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == b"held\n"
+    assert process.wait() == -9
+    with pytest.raises(Unsafe, match="is held by"):
+        Lease.take(rig)
+    process.stdin.close()
+    assert process.stdout.read() == b""  # its child has ended too
+    Lease.take(rig).close()
+    process.stdout.close()
+
+
+def test_a_person_opens_a_rig_that_was_left_unsafe_and_answers_for_it(rig, state):
+    lease = Lease.take(rig)
+    lease.write(UNSAFE, "the contactor is welded")
+    lease.close()
+    with pytest.raises(Unsafe, match="--person is empty"):
+        clear(rig, " ")
+    assert clear(rig, "A. Tester") == "the contactor is welded"
+    Lease.take(rig).close()
+    with pytest.raises(Unsafe, match="nothing to clear"):
+        clear(rig, "A. Tester")
+    assert state.exists()
+
+
+def test_a_damaged_note_beside_the_lock_is_no_reason_to_believe_in_safety(rig, state):
+    """What cannot be read is taken for a rig that nobody used: the lock is the kernel's, the note ours."""
+    lease = Lease.take(rig)
+    lease.write(ENERGISED)
+    lease.close()
+    (note, *_) = sorted((state / "rackproof" / "leases").glob("*.json"))
+    assert json.loads(note.read_text())["state"] == ENERGISED

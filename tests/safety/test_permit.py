@@ -1,0 +1,93 @@
+"""What would energise without a guard, or beyond the envelope, never reaches the wire."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import Unsafe
+from harness.rig.files import load_product, load_rig
+from harness.roles import GridStep
+from harness.safety.permit import Permit
+
+from ..processes import LAB1
+
+
+class Wire:
+    """Takes what is sent."""
+
+    def __init__(self, why_not: str) -> None:
+        self.sent: list[str] = []
+        rig = load_rig(LAB1)
+        self.permit = Permit(
+            rig, load_product("lfp_rack"), lambda: why_not, lambda command, _, __: self.sent.append(command)
+        )
+
+    def send(self, command: str, asked: object = None) -> None:
+        self.permit(command, 1.0, asked)
+
+
+ENERGISING = [
+    ("pcs.turn_on", None),
+    ("pcs.set_power_w", 1000.0),
+    ("pcs.set_power_w", -1.0),
+    ("grid.turn_on", None),
+    ("grid.set_voltage_v", 115.0),
+    ("grid.start_profile", None),
+    ("relay.insert", "bms_can_open"),
+    ("safety.set_output", {"output": "chain", "is_on": True}),
+]
+HARMLESS = [
+    ("pcs.turn_off", None),
+    ("pcs.set_power_w", 0.0),
+    ("pcs.restore", {"704.WMaxLimPct": 100.0}),
+    ("grid.turn_off", None),
+    ("grid.stop_profile", None),
+    ("relay.remove", "bms_can_open"),
+    ("analyzer.start_integration", None),
+    ("recorder.arm", {"before_s": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("command", "asked"), ENERGISING)
+def test_nothing_is_energised_without_a_guard(command, asked):
+    wire = Wire("no guard stands beside this run")
+    with pytest.raises(Unsafe, match=r"refused before it was sent: no guard stands beside this run"):
+        wire.send(command, asked)
+    assert wire.sent == []
+
+
+@pytest.mark.parametrize(("command", "asked"), HARMLESS)
+def test_what_switches_off_or_measures_always_passes(command, asked):
+    wire = Wire("no guard stands beside this run")
+    wire.send(command, asked)
+    assert wire.sent == [command]
+
+
+@pytest.mark.parametrize(("command", "asked"), ENERGISING)
+def test_with_a_guard_all_of_it_passes(command, asked):
+    wire = Wire("")
+    wire.send(command, asked)
+    assert wire.sent == [command]
+
+
+@pytest.mark.parametrize(
+    ("command", "inside", "outside", "limit"),
+    [
+        # 280 A at the product's lowest 44.8 V.
+        ("pcs.set_power_w", 12544.0, 12545.0, "envelope.battery_current_a"),
+        ("pcs.set_power_w", -12544.0, -12545.0, "envelope.battery_current_a"),
+        ("grid.set_voltage_v", 145.0, 145.1, "envelope.ac_voltage_v"),
+        (
+            "grid.load_profile",
+            (GridStep(1.0, (1.2, 1.0, 1.0), 60.0),),
+            (GridStep(1.0, (1.0, 1.0, 1.0), 60.0), GridStep(0.1, (1.0, 1.26, 1.0), 60.0)),
+            "envelope.ac_voltage_v",
+        ),
+    ],
+)
+def test_a_command_beyond_the_envelope_is_not_sent(command, inside, outside, limit):
+    wire = Wire("")
+    wire.send(command, inside)
+    with pytest.raises(Unsafe, match=limit):
+        wire.send(command, outside)
+    assert wire.sent == [command]
