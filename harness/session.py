@@ -32,10 +32,11 @@ from harness.rig.site_file import SiteFile
 from harness.safety.arming import arming_of
 from harness.safety.guard_link import GuardLink
 from harness.safety.interlock import Breach, Interlock
-from harness.safety.lease import UNSAFE, Lease
+from harness.safety.lease import SAFE, UNSAFE, Lease
 from harness.safety.permit import Permit
+from harness.safety.recovery import open_what_answers
 from harness.safety.rest import come_to_rest, snapshot, switch_off
-from harness.safety.safe_state import MakeSafe
+from harness.safety.safe_state import MakeSafe, Outcome
 from harness.safety.watch import watching
 from harness.seeded_faults import SeededFault
 from harness.wires.traffic import Traffic
@@ -309,8 +310,9 @@ class RigSession:
         def on_trip(why: str) -> None:
             self.tripped = why
             self.broken = self.broken or f"the run was stopped: {why}"
-            bench.fence()
-            guard.released()
+            if not guard.is_dead:
+                bench.fence()
+                guard.released()
             loop.call_soon_threadsafe(loop.sound, Aborted(why))
 
         await self._set_instruments(bench)
@@ -324,6 +326,17 @@ class RigSession:
         for limit, value in part.guarded_by_instrument.items() if part and envelope else ():
             device, _, quantity = value.partition(".")
             await getattr(bench.devices[device], f"set_{quantity}")(getattr(envelope, limit).value)
+
+    def note_outcome(self, outcome: Outcome) -> None:
+        """Take what came of a safe state that this process brought about itself.
+
+        Raises:
+            Unsafe: the rig is not safe.
+        """
+        if self._lease is not None:
+            self._lease.write(SAFE if outcome.is_safe else UNSAFE, "" if outcome.is_safe else outcome.text)
+        if not outcome.is_safe:
+            raise Unsafe(outcome.text)
 
     async def _finish_guard(self) -> None:
         """Have the guard make the rig safe and verify it, all wires let go; record what came of it.
@@ -339,8 +352,11 @@ class RigSession:
         except BenchError as error:
             outcome = {"is_safe": False, "outcome": str(error)}
         if outcome is None:
-            outcome = {"is_safe": False, "outcome": f"{self.tripped}; nobody verified that the rig is safe"}
-            self._lease.write(UNSAFE, str(outcome["outcome"]))
+            is_safe = self._lease.holder.state == SAFE
+            text = "made safe by the run itself" if is_safe else "nobody verified that the rig is safe"
+            outcome = {"is_safe": is_safe, "outcome": f"{self.tripped}; {text}"}
+            if not is_safe:
+                self._lease.write(UNSAFE, str(outcome["outcome"]))
         guard.close()
         self.guard = None
         run.note("safe state", dict(outcome), run.journal.last_s)
@@ -498,10 +514,14 @@ class PlanRun:
             return
         if session.is_virtual and session.interlock is not None and session.interlock.breach is not None:
             breach = session.interlock.breach
-            say = self.recorder.note
-            outcome = await MakeSafe(bench, breach.cause, breach.text, say).run(settings)
-            if not outcome.is_safe:
-                raise Unsafe(outcome.text)
+        elif session.guard is not None and session.guard.is_dead:
+            breach = Breach("guard", session.tripped, rig_loop().time())
+        else:
+            return
+        async with contextlib.AsyncExitStack() as stack:
+            await open_what_answers(bench, stack, self.recorder.note)
+            outcome = await MakeSafe(bench, breach.cause, breach.text, self.recorder.note).run(settings)
+        session.note_outcome(outcome)
 
     async def _note_identities(self, bench: Bench) -> None:
         """Record who stands on the rig, how far each driver was tried, and until when it is calibrated."""

@@ -121,6 +121,11 @@ class Guard:
             self._first_command_s = now_s()
         self._journal.event("command", {"command": command, "asked": asked}, at_s)
 
+    def take_failure(self, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        """Take an error that nobody caught: a guard that does not know what it does makes the rig safe."""
+        error = context.get("exception") or context.get("message")
+        self._fire(Breach("guard", f"the guard itself failed: {type(error).__name__}: {error}", now_s()))
+
     def _fire(self, breach: Breach) -> None:
         if not self._fired.done():
             self._fired.set_result(breach)
@@ -153,7 +158,8 @@ class Guard:
                     breach = await self._fired
                 finally:
                     pulse.cancel()
-                return await self._make_safe(breach)
+            # Whatever watches may have failed itself: from here on nobody asks but the recipe.
+            return await self._make_safe(breach)
 
     async def _open_eyes(self) -> None:
         """Open the devices that are the guard's own or shared, and wait until each sensor has spoken."""
@@ -373,6 +379,7 @@ async def _main(link: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, guard.told_to, f"{number.name} to the guard")
+    loop.set_exception_handler(guard.take_failure)
     # The collector would stop everything for tens of milliseconds, just when it must not.
     gc.freeze()
     gc.disable()

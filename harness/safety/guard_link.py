@@ -32,12 +32,14 @@ class GuardLink:
 
     Attributes:
         tripped: what the guard found; empty while all is well.
+        is_dead: whether it died without a word: nobody but the run is left to make the rig safe.
         outcome: what came of the safe state, once the guard said so.
     """
 
     def __init__(self, on_trip: Callable[[str], None]) -> None:
         """Prepare; ``on_trip`` is called in the link's thread, once."""
         self.tripped = ""
+        self.is_dead = False
         self.outcome: Mapping[str, Any] | None = None
         self._on_trip = on_trip
         self._plan = ""
@@ -170,6 +172,7 @@ class GuardLink:
             for line in lines:
                 self._take(json.loads(line))
         if self._is_ready and not self._is_finishing and self.outcome is None and not self.tripped:
+            self.is_dead = True
             self._trip("the guard died: the rig is no longer watched")
         self._over.set()
         self._word.set()

@@ -39,6 +39,13 @@ async def watching(
         for device, question in questions
     ]
     tasks.append(asyncio.create_task(_check_for_ever(interlock, on_breach), name="interlock"))
+
+    def take_end(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            on_breach(Breach("guard", f"{task.get_name()} failed: {type(error).__name__}: {error}", now_s()))
+
+    for task in tasks:
+        task.add_done_callback(take_end)
     try:
         yield
     finally:

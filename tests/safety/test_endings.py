@@ -1,0 +1,295 @@
+"""However a run ends, the rig is off, that is verified, and it is on record.
+
+Each row ends a run that discharges kilowatts on a rig in another process, whose plant writes what really
+happens: which current flows, whether the contactor is closed, and what it broke when it opened. The guard's
+own word is compared with that truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, wait_until
+
+PLAN = """
+import asyncio, ctypes, os, resource, signal, time
+from pathlib import Path
+
+import pytest
+
+from harness.plans import plan
+from rackproof_fixtures.steps import energise
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def set_up():
+    {set_up}
+    yield
+    {clean_up}
+
+
+@plan("EN-00", "energises", hazard="energises", measures=("alive",), limit_s=500.0)
+async def test_energises(grid, inverter, judge):
+    await energise(grid, inverter, f0_hz=60.0)
+    judge("alive", True, "rackproof_bench.is_true")
+
+
+@plan("EN-01", "discharges", hazard="energises", measures=("alive",), limit_s=500.0)
+async def test_discharges(grid, inverter, battery, set_up, judge):
+    await energise(grid, inverter, f0_hz=60.0)
+    await inverter.set_power_w(5000.0)
+    while abs((await battery.current_a()).value) < 80.0:
+        await asyncio.sleep(0.1)
+    (HERE / "flows").touch()
+    {ending}
+    await asyncio.sleep(60.0)
+
+
+@plan("EN-02", "comes after", hazard="reads", measures=("alive",), limit_s=60.0)
+async def test_comes_after(judge):
+    judge("alive", True, "rackproof_bench.is_true")
+"""
+
+GONE_WITHIN_S = 8.0
+"""From the ending to no current: the longest stale rule (3 s), the fence, the recipe, and a busy machine."""
+
+
+@dataclass
+class World:
+    """A rig in another process, its truth, and a run on it."""
+
+    home: Home
+    rig: Path
+    emulators: subprocess.Popen[str]
+    truth: Path
+    run: subprocess.Popen[str]
+    runs: Path
+
+    def drill(self, words: str) -> None:
+        """Do something to the rig, and wait until it is done."""
+        assert self.emulators.stdin is not None
+        assert self.emulators.stdout is not None
+        self.emulators.stdin.write(words + "\n")
+        self.emulators.stdin.flush()
+        assert self.emulators.stdout.readline() == f"done: {words}\n"
+
+    def guard_pid(self) -> int:
+        """The guard's process, by its own journal."""
+        (journal,) = self.runs.glob("20*/guard.jsonl")
+        pid = json.loads(journal.read_text().splitlines()[0])[3]["pid"]
+        assert isinstance(pid, int)
+        return pid
+
+    def is_now(self) -> list[dict[str, Any]]:
+        """All that was true until now, oldest first; times are of the monotonic clock."""
+        lines = self.truth.read_text().splitlines()
+        whole = []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                whole.append(json.loads(line))
+        return whole
+
+    def ends(self) -> Ended:
+        return finish(self.run, self.runs)
+
+
+@contextlib.contextmanager
+def world(
+    home: Home, ending: str = "pass", *, set_up: str = "pass", clean_up: str = "pass"
+) -> Iterator[World]:
+    """Discharge on a rig of its own until the block's end; begins once the current flows."""
+    rig, truth = home.path / "emulated.toml", home.path / "truth.jsonl"
+    source = changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)
+    command = ("harness.cli", "emulate", source, "--write", rig, "--truth", truth, "--drill")
+    emulators = home.start(*command, stdin=subprocess.PIPE)
+    run: subprocess.Popen[str] | None = None
+    try:
+        assert emulators.stdout is not None
+        assert any(str(rig) in line for line in iter(emulators.stdout.readline, "stop with Ctrl-C\n"))
+        assert home.rackproof("arm", rig, "--person", "A. Tester", "--minutes", "10").code == 0
+        plans = home.plans(PLAN.format(ending=ending, set_up=set_up, clean_up=clean_up))
+        command, runs = home.pytest_command(*plans, f"--rig={rig}")
+        run = home.start(*command)
+        stand = World(home, rig, emulators, truth, run, runs)
+        if set_up == "pass":
+            wait_until(run, (home.path / "plans" / "flows").exists)
+        yield stand
+    finally:
+        for process in (run, emulators):
+            if process is not None:
+                process.kill()
+                process.communicate()
+
+
+def wait_for_rest(stand: World, within_s: float = 30.0) -> None:
+    """Wait until the truth has stood still at no current for a moment: whoever acts has acted."""
+    end_s = time.monotonic() + within_s
+    while time.monotonic() < end_s:
+        last = stand.is_now()[-1]["is"]
+        if abs(last["battery_current_a"]) < 0.5 and not last["contactor_closed"] and not last["source_on"]:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"still {stand.is_now()[-1]['is']} after {within_s:g} s")
+
+
+def opened_at_a(truth: Sequence[dict[str, Any]]) -> list[float]:
+    """The currents that the contactor broke, by the sample before it was open."""
+    return [
+        abs(before["is"]["battery_current_a"])
+        for before, after in zip(truth, truth[1:], strict=False)
+        if before["is"]["contactor_closed"] and not after["is"]["contactor_closed"]
+    ]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to end, and what has to come.
+
+    Attributes:
+        name: of the way.
+        ending: code within the plan.
+        from_outside: what is done to the world while the plan waits.
+        set_up: code of a fixture before the plan.
+        clean_up: code of a fixture after it.
+        code: of pytest's exit.
+        verdict: of the plan.
+        said: in the plan's message.
+        is_verified: whether the rig is known to be safe; else it is closed for the next run.
+        breaks_at_most_a: current that the contactor may have opened under: none under load, but where
+            nothing is left to the harness the chain's own breaker acts.
+    """
+
+    name: str
+    code: int
+    verdict: str
+    said: str
+    ending: str = "await asyncio.sleep(120.0)"
+    from_outside: Callable[[World], None] | None = None
+    set_up: str = "pass"
+    clean_up: str = "pass"
+    is_verified: bool = True
+    breaks_at_most_a: float = 10.0
+    about: dict[str, str] = field(default_factory=dict)
+
+
+def sends(number: signal.Signals) -> Callable[[World], None]:
+    return lambda stand: stand.run.send_signal(number)
+
+
+def drills(*words: str) -> Callable[[World], None]:
+    def do(stand: World) -> None:
+        for each in words:
+            stand.drill(each)
+
+    return do
+
+
+def kills_guard(stand: World) -> None:
+    os.kill(stand.guard_pid(), signal.SIGKILL)
+
+
+def kills_and_restores_power(stand: World) -> None:
+    stand.drill("mains off")
+    stand.run.send_signal(signal.SIGKILL)
+    stand.drill("mains on")
+
+
+KILLED = "the run ended within this plan: its process was killed"
+ROWS = [
+    Row("SIGINT", 2, "ABORTED", "stopped from the keyboard", from_outside=sends(signal.SIGINT)),
+    Row("SIGTERM", 2, "ABORTED", "stopped from the keyboard", from_outside=sends(signal.SIGTERM)),
+    Row("SIGHUP", 2, "ABORTED", "stopped from the keyboard", from_outside=sends(signal.SIGHUP)),
+    Row("SIGKILL", -9, "ABORTED", KILLED, from_outside=sends(signal.SIGKILL)),
+    Row("SIGSTOP", -9, "ABORTED", KILLED, from_outside=sends(signal.SIGSTOP)),
+    Row("an exception in the plan", 1, "ERROR", "ValueError: no", ending='raise ValueError("no")'),
+    Row("an exception in set-up", 1, "ERROR", "ValueError: no", set_up='raise ValueError("no")'),
+    Row("an exception in clean-up", 1, "PASS", "", ending="judge('alive', True, 'rackproof_bench.is_true');
+    return", clean_up='raise ValueError("no")'), Row("os._exit", 3, "ABORTED", KILLED, ending="os._exit(3)"),
+    Row("a crash of the interpreter", -11, "ABORTED", KILLED, ending="ctypes.string_at(0)"), Row("a hung
+    event loop", -9, "ABORTED", KILLED, ending="while True: pass"), Row("a blocked event loop", -9,
+    "ABORTED", KILLED, ending="time.sleep(300.0)"), Row("out of memory", 1, "ERROR", "MemoryError",
+    ending="resource.setrlimit(resource.RLIMIT_AS, (1 << 31, -1)); bytearray(1 << 32)"), Row("a full disk",
+    1, "ERROR", "could not be written", ending="resource.setrlimit(resource.RLIMIT_FSIZE, (1024, -1)); await
+    battery.voltage_v()"), Row("a cut cable to the converter", 1, "ABORTED", "interlock|bms",
+    from_outside=drills("silent pcs on", "input safety.door_closed off")), Row("a cut cable to the battery",
+    1, "ABORTED", "bms.* is silent", from_outside=drills("silent bms on")), Row("a cut cable to the shunt",
+    1, "ABORTED", "shunt.* is silent", from_outside=drills("silent shunt on"), breaks_at_most_a=200.0),
+    Row("a cut cable to the safety chain", 1, "ABORTED", "safety.inputs is silent",
+    from_outside=drills("silent safety on"), is_verified=False, breaks_at_most_a=200.0), Row("a cut cable to
+    the source", 2, "ABORTED", "stopped from the keyboard", from_outside=lambda stand: (stand.drill("silent
+    grid on"), stand.run.send_signal(signal.SIGINT)) and None), Row("an instrument that hangs", -9,
+    "ABORTED", KILLED, from_outside=lambda stand: (stand.drill("silent analyzer on"),
+    stand.run.send_signal(signal.SIGKILL)) and None), Row("a door that opens", 1, "ABORTED",
+    "safety.door_closed is off", from_outside=drills("input safety.door_closed off"),
+    breaks_at_most_a=200.0), Row("the E-stop", 1, "ABORTED", "safety.e_stop_released is off",
+    from_outside=drills("input safety.e_stop_released off"), breaks_at_most_a=200.0), Row("a current beyond
+    the envelope", 1, "ABORTED", "shunt.current_a is 4", from_outside=drills("disturb shunt.current_a 400"),
+    is_verified=False, breaks_at_most_a=200.0), Row("a guard that is killed", 1, "ABORTED", "the guard died",
+    from_outside=kills_guard, breaks_at_most_a=200.0), Row("a guard that is told to", 1, "ABORTED", "SIGTERM
+    to the guard", from_outside=lambda stand: os.kill(stand.guard_pid(), signal.SIGTERM)), Row("power
+    restored in the middle", -9, "ABORTED", KILLED, from_outside=kills_and_restores_power),
+]  # fmt: skip
+"""The table of all endings."""
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_the_rig_is_off_verified_and_on_record(home, row):
+    """The truth of the plant decides, not what the harness says of itself."""
+    with world(home, row.ending, set_up=row.set_up, clean_up=row.clean_up) as stand:
+        began_s = time.monotonic()
+        if row.from_outside is not None:
+            row.from_outside(stand)
+        wait_for_rest(stand)
+        ended = stand.ends()
+        truth = stand.is_now()
+        last = truth[-1]["is"]
+        folder = wait_for_seal(ended)
+    flows = [each for each in truth if each["is"]["battery_current_a"] > 50.0]
+    if row.set_up == "pass":
+        assert flows, "no current ever flowed: nothing was shown"
+        assert truth_after(truth, began_s, GONE_WITHIN_S)
+    assert abs(last["battery_current_a"]) < 0.5
+    assert not last["contactor_closed"]
+    assert not last["source_on"]
+    assert all(current_a <= row.breaks_at_most_a for current_a in opened_at_a(truth)), opened_at_a(truth)
+    assert ended.code == row.code, ended.said
+    record = ended.record
+    (plan,) = (each for each in record.plans if each.plan == "EN-01")
+    assert plan.verdict == row.verdict, plan.message
+    assert re.search(row.said, plan.message), plan.message
+    outcomes = [event["body"] for event in record.guard if event["kind"] == "outcome"]
+    if row.name != "a guard that is killed":
+        assert [each["is_safe"] for each in outcomes] == [row.is_verified], record.guard
+    again = stand.home.rackproof("safe", stand.rig)  # nobody answers any more: the emulators are gone
+    assert again.code != 0
+    assert home.rackproof("verify", folder).code == 0
+
+
+def truth_after(truth: Sequence[dict[str, Any]], began_s: float, within_s: float) -> bool:
+    """Whether no current flowed any more from a time after the ending on."""
+    return all(
+        abs(each["is"]["battery_current_a"]) < 0.5 for each in truth if each["at_s"] > began_s + within_s
+    )
+
+
+def wait_for_seal(ended: Ended, within_s: float = 20.0) -> Path:
+    """Wait until the run is sealed, by whoever is left to do it."""
+    end_s = time.monotonic() + within_s
+    while not (ended.folder / "logbook.json").exists():
+        assert time.monotonic() < end_s, ended.said
+        time.sleep(0.05)
+    return ended.folder
