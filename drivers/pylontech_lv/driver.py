@@ -9,10 +9,9 @@ from typing import TypeVar
 
 from drivers.pylontech_lv import codec, points
 from drivers.pylontech_lv.codec import Flags, Limits, Measurements, State
-from drivers.pylontech_lv.cycle import Cycle
 from drivers.pylontech_lv.options import Options
 from drivers.pylontech_lv.points import KINDS, Kind
-from harness.clock import now_s
+from harness.clock import Cycle, now_s
 from harness.errors import CodecError, StaleReading, WireClosed, WireTimeout
 from harness.readings import Reading, Voice
 from harness.roles import Identity

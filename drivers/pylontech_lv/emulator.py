@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.pylontech_lv import codec, points
 from drivers.pylontech_lv.codec import Flags, Limits, Measurements, Requests, State, Versions
-from drivers.pylontech_lv.cycle import Cycle
 from drivers.pylontech_lv.options import Options
 from drivers.pylontech_lv.points import Kind
-from harness.clock import now_s
+from harness.clock import Cycle, now_s
 from harness.wires import CanPort, Frame
 
 if TYPE_CHECKING:

@@ -61,6 +61,9 @@ class ModbusLine(Protocol):
     async def read_coils(self, unit: int, address: int, count: int) -> list[bool]:
         """Read coils (function 1)."""
 
+    async def read_discrete_inputs(self, unit: int, address: int, count: int) -> list[bool]:
+        """Read discrete inputs (function 2)."""
+
     async def write_coil(self, unit: int, address: int, value: bool) -> None:
         """Write one coil (function 5)."""
 
@@ -113,7 +116,8 @@ class ModbusRefusal(Exception):
 class ModbusUnit(Protocol):
     """The far end of a Modbus line: one emulated unit. Called in the loop; must not wait.
 
-    Coils travel as 0 and 1. ModbusRefusal answers with an exception code, TimeoutError stays silent.
+    Coils and discrete inputs travel as 0 and 1. ModbusRefusal answers with an exception code,
+    TimeoutError stays silent.
     """
 
     def read(self, table: Table, address: int, count: int) -> list[int]:

@@ -218,6 +218,16 @@ class ModbusTcpLine:
             raise CodecError(f"{self}: {what}: {len(answer.bits)} coils came")
         return list(answer.bits[:count])
 
+    async def read_discrete_inputs(self, unit: int, address: int, count: int) -> list[bool]:
+        """Read discrete inputs (function 2)."""
+        what = f"unit {unit}, read of {count} discrete inputs at {address}"
+        answer = await self._exchange(
+            2, what, lambda client: client.read_discrete_inputs(address, count=count, device_id=unit)
+        )
+        if len(answer.bits) < count:
+            raise CodecError(f"{self}: {what}: {len(answer.bits)} discrete inputs came")
+        return list(answer.bits[:count])
+
     async def write_coil(self, unit: int, address: int, value: bool) -> None:
         """Write one coil (function 5)."""
         await self._exchange(
@@ -241,11 +251,20 @@ _TABLES = {
 }
 
 
+_BITS = {Table.COILS, Table.DISCRETE_INPUTS}
+
+_ECHOED = {5, 6}
+"""Functions whose answer is the request's own value (Modbus Application Protocol V1.1b3, 6.5 and 6.6).
+
+pymodbus asks its registers what to answer, and a unit may read something else where it is written."""
+
+
 class _Units:
     """Stands where pymodbus's server looks for its registers, and asks the emulated units."""
 
     def __init__(self, units: Mapping[int, ModbusUnit]) -> None:
         self._units = units
+        self._written: Sequence[int] = ()
 
     def device_ids(self) -> list[int]:
         return list(self._units)
@@ -256,17 +275,20 @@ class _Units:
         return self._units[device_id]
 
     async def async_getValues(self, device_id: int, func_code: int, address: int, count: int = 1) -> Any:  # noqa: N802
+        if func_code in _ECHOED:
+            return self._written
         try:
             values = self._unit(device_id).read(_TABLES[func_code], address, count)
         except ModbusRefusal as refusal:
             return ExcCodes(refusal.refusal.value)
         except TimeoutError:
             raise NoSuchIdException from None  # a silent unit
-        return [bool(value) for value in values] if _TABLES[func_code] is Table.COILS else values
+        return [bool(value) for value in values] if _TABLES[func_code] in _BITS else values
 
     async def async_setValues(  # noqa: N802
         self, device_id: int, func_code: int, address: int, values: Sequence[int]
     ) -> ExcCodes | None:
+        self._written = values
         try:
             self._unit(device_id).write(_TABLES[func_code], address, [int(value) for value in values])
         except ModbusRefusal as refusal:

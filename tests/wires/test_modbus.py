@@ -36,6 +36,8 @@ class Unit:
         self._mood()
         if table is Table.COILS:
             return [number % 3 == 0 for number in range(address, address + count)]
+        if table is Table.DISCRETE_INPUTS:
+            return [number % 2 for number in range(address, address + count)]
         return list(range(address, address + count))
 
     def write(self, table, address, values):
@@ -75,6 +77,7 @@ def test_reads_and_writes_reach_the_unit_whole(run):
             assert await line.read_holding(7, 0, 1) == [0]
             assert await line.read_holding(7, 40000, 125) == list(range(40000, 40125))
             assert await line.read_coils(7, 0, 9) == [True, False, False] * 3
+            assert await line.read_discrete_inputs(7, 1, 9) == [True, False] * 4 + [True]
             await line.write_holding(7, 100, [65535])
             await line.write_holding(7, 200, list(range(123)))
             await line.write_coil(7, 5, True)
@@ -90,12 +93,13 @@ def test_reads_and_writes_reach_the_unit_whole(run):
 
 
 def test_the_bytes_are_those_of_the_specification():
-    # Modbus Application Protocol V1.1b3, 6.3, 6.6, 6.12, 6.1 and 6.5: the examples there, PDU by PDU.
+    # Modbus Application Protocol V1.1b3, 6.3, 6.6, 6.12, 6.1, 6.2 and 6.5: the examples there, PDU by PDU.
     examples = {
         bytes.fromhex("03 006B 0003"): bytes.fromhex("03 06 022B 0000 0064"),
         bytes.fromhex("06 0001 0003"): bytes.fromhex("06 0001 0003"),
         bytes.fromhex("10 0001 0002 04 000A 0102"): bytes.fromhex("10 0001 0002"),
         bytes.fromhex("01 0013 0013"): bytes.fromhex("01 03 CD 6B 05"),
+        bytes.fromhex("02 00C4 0016"): bytes.fromhex("02 03 AC DB 35"),
         bytes.fromhex("05 00AC FF00"): bytes.fromhex("05 00AC FF00"),
     }
 
@@ -108,9 +112,29 @@ def test_the_bytes_are_those_of_the_specification():
             coils = await line.read_coils(17, 0x13, 19)
             assert "".join(str(int(coil)) for coil in reversed(coils[:8])) == f"{0xCD:08b}"
             assert coils[16:] == [True, False, True]
+            # Inputs 197 to 218: 204-197 are AC, 212-205 are DB, 218-213 are 35.
+            inputs = await line.read_discrete_inputs(17, 0xC4, 22)
+            assert "".join(str(int(each)) for each in reversed(inputs)) == f"{0x35:06b}{0xDB:08b}{0xAC:08b}"
             await line.write_coil(17, 0xAC, True)
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("request_pdu", ["05 0001 FF00", "05 0000 0000", "06 0003 ABCD"])
+def test_a_single_write_is_answered_by_its_echo_whatever_reads_there(request_pdu):
+    async def main():
+        server = ModbusTcpServer("echo", {1: Unit()})
+        await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        pdu = bytes.fromhex(request_pdu)
+        writer.write(bytes.fromhex("0007 0000 0006 01") + pdu)
+        answer = await reader.readexactly(12)
+        writer.close()
+        await server.stop()
+        await rig_loop().settle()
+        return answer[7:] == pdu
+
+    assert run_virtual(main)
 
 
 @on_both_loops
