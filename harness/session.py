@@ -125,6 +125,7 @@ class RigSession:
         self.guard: GuardLink | None = None
         self.interlock: Interlock | None = None
         self.tripped = ""
+        self._excused: set[str] = set()
         self._lease: Lease | None = None
         self._rig_now_s: Callable[[], float] = lambda: 0.0
 
@@ -216,7 +217,7 @@ class RigSession:
             f0_hz=f0_hz,
             seed=self.seed,
             observe=observe,
-            note=Permit(self.rig, self.product, self._unguarded, run.command),
+            note=Permit(self.rig, self.product, self._unguarded, self._note_command),
             traffic=Traffic(traffic_folder),
             on_far_side=self._sow if self.seeded_faults else None,
         )
@@ -234,6 +235,7 @@ class RigSession:
         """
         if self.is_virtual:
             self.tripped = ""
+            self._excused.clear()
             async with self._opened(self.setup(f0_hz, traffic_folder), emulate=True) as bench:
                 if self.interlock is None:
                     yield bench
@@ -284,6 +286,19 @@ class RigSession:
         if not self.tripped:
             self.tripped = f"interlock: {breach.text}"
             rig_loop().sound(Aborted(self.tripped))
+
+    def _note_command(self, command: str, at_s: float, asked: object) -> None:
+        """Record a command; a fault that is inserted excuses the device whose lead it opens."""
+        self.open_run().command(command, at_s, asked)
+        device, _, verb = command.partition(".")
+        fault = self.rig.topology.faults.get(str(asked))
+        if fault is None or fault.device != device or verb not in {"insert", "remove"}:
+            return
+        (self._excused.add if verb == "insert" else self._excused.discard)(fault.lead)
+        if self.interlock is not None:
+            self.interlock.excuse(self._excused, at_s)
+        if self.guard is not None:
+            self.guard.excuse(self._excused)
 
     def _unguarded(self) -> str:
         """Say why nothing may be energised now; empty where it may."""

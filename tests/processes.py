@@ -81,14 +81,14 @@ class Home:
         }
 
     def start(
-        self, *command: object, cwd: Path = REPOSITORY, terminal: int | None = None
+        self, *command: object, cwd: Path = REPOSITORY, terminal: int | None = None, stdin: int | None = None
     ) -> subprocess.Popen[str]:
         """Start a module of Python's, its output piped, or on a terminal's descriptor."""
         return subprocess.Popen(  # noqa: S603 - our own modules
             [sys.executable, "-m", *map(str, command)],
             cwd=cwd,
             env=self.environment,
-            stdin=subprocess.DEVNULL if terminal is None else terminal,
+            stdin=stdin or (subprocess.DEVNULL if terminal is None else terminal),
             stdout=subprocess.PIPE if terminal is None else terminal,
             stderr=subprocess.PIPE if terminal is None else terminal,
             text=True,

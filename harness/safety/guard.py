@@ -93,6 +93,9 @@ class Guard:
                 self._loop_age_s, self._plan = age_s, plan
             case {"settings": settings}:
                 self._settings = dict(settings)
+            case {"excused": devices}:
+                if self._interlock is not None:
+                    self._interlock.excuse(devices, now_s())
             case {"released": _}:
                 self._released.set()
             case {"finish": _}:
@@ -256,9 +259,11 @@ class Guard:
         fenced = await self._fence()
         if first is not None:
             await first
+        feeding = asyncio.create_task(self._feed_watchdogs(), name="watchdogs")
         await self._take_over()
         maker = MakeSafe(self._bench, breach.cause, breach.text, self._write)
         outcome = await maker.run(self._settings)
+        feeding.cancel()
         latency_s = None if self._first_command_s is None else self._first_command_s - breach.at_s
         self._write(
             "outcome",
@@ -301,6 +306,16 @@ class Guard:
     async def _take_over(self) -> None:
         """Open what only the test process held; what does not open is missing, and the recipe says so."""
         await open_what_answers(self._bench, self._stack, self._write)
+
+    async def _feed_watchdogs(self) -> None:
+        """Keep the hardware layers quiet while the recipe runs: they act should it stop."""
+        part = self._rig.safe_state
+        layers = list(part.hardware_layers.values()) if part else []
+        while layers:
+            for layer in layers:
+                with contextlib.suppress(RackproofError, KeyError):
+                    await self._bench.devices[layer.device].inputs()
+            await asyncio.sleep(min(layer.timeout_s for layer in layers) / 5.0)
 
     async def _disarm_watchdogs(self) -> None:
         part = self._rig.safe_state

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class GuardLink:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._period_s = 0.2
+        self._threads: list[threading.Thread] = []
 
     def start(self, loop: WallLoop, setup: Setup, folder: Path, lease: Lease) -> None:
         """Start the guard, and wait until it watches and the safety chain is closed.
@@ -83,8 +84,9 @@ class GuardLink:
                 "lease": lease.adopted(),
             }
         )
-        threading.Thread(target=self._hear, name="guard", daemon=True).start()
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        for name, work in (("guard", self._hear), ("heartbeat", self._beat)):
+            self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+            self._threads[-1].start()
         has_word = self._word.wait(READY_WITHIN_S)
         if not self._is_ready:
             self.kill()
@@ -113,6 +115,10 @@ class GuardLink:
     def settings(self, settings: Mapping[str, float]) -> None:
         """Give the product's settings, to be restored by the guard too."""
         self._send({"settings": dict(settings)})
+
+    def excuse(self, devices: Collection[str]) -> None:
+        """Say which devices of the product are silenced on purpose."""
+        self._send({"excused": sorted(devices)})
 
     def released(self) -> None:
         """Say that this process commands nothing any more, and has let go of every wire."""
@@ -153,6 +159,9 @@ class GuardLink:
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+            for thread in self._threads:
+                thread.join(5.0)
+            self._socket.close()
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10.0)

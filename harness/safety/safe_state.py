@@ -34,13 +34,21 @@ class Means(Enum):
     SOURCE_OFF = "the AC source opens its output"
     OPEN_BATTERY = "the battery's contactor opens"
     DROP_CHAIN = "the safety chain drops"
+    FAULTS_OUT = "inserted faults are taken out"
 
 
-_USUAL = (Means.CEASE, Means.SOURCE_OFF, Means.OPEN_BATTERY, Means.DROP_CHAIN, Means.OPEN_BATTERY)
+_USUAL = (
+    Means.CEASE,
+    Means.SOURCE_OFF,
+    Means.OPEN_BATTERY,
+    Means.DROP_CHAIN,
+    Means.OPEN_BATTERY,
+    Means.FAULTS_OUT,
+)
 
 RECIPES: Mapping[str, Sequence[Means]] = {
     # A person or a door opened the chain already: nothing may come back when it is released.
-    "contact": (Means.DROP_CHAIN, Means.CEASE, Means.SOURCE_OFF, Means.OPEN_BATTERY),
+    "contact": (Means.DROP_CHAIN, Means.CEASE, Means.SOURCE_OFF, Means.OPEN_BATTERY, Means.FAULTS_OUT),
     # The independent meter may be what is silent: the contactor's gate then stays shut, and the chain acts.
     "stale": _USUAL,
     "limit": _USUAL,
@@ -124,6 +132,16 @@ async def ask(bench: Bench, value: str) -> Any:
     return answer.value
 
 
+async def _inputs(device: Any) -> Mapping[str, bool]:
+    """Read the safety chain's inputs, also of a device whose watchdog has dropped its outputs already."""
+    try:
+        found: Mapping[str, bool] = (await device.inputs()).value
+    except DeviceFault:
+        await device.disarm_watchdog()
+        found = (await device.inputs()).value
+    return found
+
+
 class MakeSafe:
     """Makes one rig safe, once."""
 
@@ -190,6 +208,11 @@ class MakeSafe:
     async def _source_off(self) -> None:
         await self._role("grid_source").turn_off()
 
+    async def _faults_out(self) -> None:
+        inserter = self._role("fault_inserter")
+        for fault in sorted((await inserter.inserted()).value):
+            await inserter.remove(fault)
+
     async def _drop_chain(self) -> None:
         chain = self._chain()
         await self._role("safety_inputs").set_output(chain.chain, is_on=False)
@@ -200,7 +223,7 @@ class MakeSafe:
         await self._wait_for_current()
         await device.set_output(chain.battery_enable, is_on=False)
         end_s = now_s() + self._part.open_within_s
-        while (await device.inputs()).value.get(chain.contactor_feedback):
+        while (await _inputs(device)).get(chain.contactor_feedback):
             if now_s() >= end_s:
                 raise DeviceFault(
                     f"{device.name}.{chain.contactor_feedback} says closed "
@@ -272,7 +295,7 @@ class MakeSafe:
             return []
         try:
             async with asyncio.timeout(STEP_WITHIN_S):
-                is_closed = (await self._role("safety_inputs").inputs()).value[chain.contactor_feedback]
+                is_closed = (await _inputs(self._role("safety_inputs")))[chain.contactor_feedback]
         except (RackproofError, TimeoutError, OSError) as error:
             return [f"nobody knows whether the battery's contactor is open: {type(error).__name__}: {error}"]
         self.outcome.seen["battery contactor"] = {chain.contactor_feedback: float(is_closed)}
@@ -314,4 +337,5 @@ class MakeSafe:
         Means.SOURCE_OFF: _source_off,
         Means.OPEN_BATTERY: _open_battery,
         Means.DROP_CHAIN: _drop_chain,
+        Means.FAULTS_OUT: _faults_out,
     }
