@@ -73,9 +73,9 @@ def test_with_a_guard_all_of_it_passes(command, asked):
 @pytest.mark.parametrize(
     ("command", "inside", "outside", "limit"),
     [
-        # 280 A at the product's lowest 44.8 V.
-        ("pcs.set_power_w", 12544.0, 12545.0, "envelope.battery_current_a"),
-        ("pcs.set_power_w", -12544.0, -12545.0, "envelope.battery_current_a"),
+        # 280 A at the product's lowest 43.2 V.
+        ("pcs.set_power_w", 12096.0, 12097.0, "envelope.battery_current_a"),
+        ("pcs.set_power_w", -12096.0, -12097.0, "envelope.battery_current_a"),
         ("grid.set_voltage_v", 145.0, 145.1, "envelope.ac_voltage_v"),
         (
             "grid.load_profile",
