@@ -31,6 +31,7 @@ class Emulator:
         swapped_sign: current with the wrong sign.
         silent: no frames at all.
         state: the state bits of every frame; whoever sets them makes the sensor ill.
+        disturbance: added to what is measured, by the role's quantity (``current_a``), in its unit and sign.
     """
 
     def __init__(self, name: str, plant: RigPlant, options: Options) -> None:
@@ -40,6 +41,7 @@ class Emulator:
         self.swapped_sign = False
         self.silent = False
         self.state = 0
+        self.disturbance: dict[str, float] = {}
         self._plant = plant
         self._port: CanPort | None = None
         self._stop_listening: Callable[[], None] = lambda: None
@@ -82,9 +84,20 @@ class Emulator:
         self._plant.advance(now_s())
         string, options = self._plant.string, self.options
         gain = 1.0 + options.gain_error
+        current_a, voltage_v, temperature_degc = (
+            value + self.disturbance.get(channel.quantity, 0.0)
+            for channel, value in zip(
+                self._channels,
+                (
+                    string.current_a * gain + options.offset_a,
+                    string.voltage_v * gain,
+                    string.temperature_degc,
+                ),
+                strict=True,
+            )
+        )
         sign = -options.sign if self.swapped_sign else options.sign
-        current_a = sign * (string.current_a * gain + options.offset_a)
-        return current_a, string.voltage_v * gain, string.temperature_degc
+        return sign * current_a, voltage_v, temperature_degc
 
     def _answer(self, frame: Frame) -> None:
         if self.silent or self._port is None or len(frame.data) != points.COMMAND_LENGTH:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from drivers.wago_750 import points
 from drivers.wago_750.options import Options
 from harness.clock import now_s
+from harness.errors import ConfigurationError
 from harness.wires import ModbusRefusal, Refusal, Table
 
 if TYPE_CHECKING:
@@ -101,11 +102,11 @@ class Emulator:
         """Let a contact open or close.
 
         Raises:
-            ValueError: no such input, or one that follows something.
+            ConfigurationError: no such input, or one that follows something.
         """
         if name not in self.options.inputs or name in self.feedback:
             free = ", ".join(each for each in self.options.inputs if each not in self.feedback)
-            raise ValueError(f"{self.name}: set_input({name!r}): allowed {free}")
+            raise ConfigurationError(f"{self.name}: set_input({name!r}): allowed {free}")
         self._inputs[self.options.inputs[name] - 1] = value
 
     def read(self, table: Table, address: int, count: int) -> list[int]:

@@ -76,6 +76,7 @@ class Converter:
         island_hz: frequency that it forms.
         alarms: alarms that are raised.
         is_blocked: whether its gates are blocked by a voltage band.
+        is_enabled: whether its enable contact is closed; without it it does not start.
         power_setpoint_w: as commanded.
         reactive_power_setpoint_var: as commanded.
         temperature_degc: of the heat sink.
@@ -97,6 +98,7 @@ class Converter:
         self.grid_hz = spec.nominal_frequency_hz
         self.alarms: frozenset[str] = frozenset()
         self.is_blocked = False
+        self.is_enabled = True
         self.power_setpoint_w = 0.0
         self.reactive_power_setpoint_var = 0.0
         self.temperature_degc = ambient_degc
@@ -153,9 +155,9 @@ class Converter:
         self._retarget()
 
     def turn_on(self) -> None:
-        """Start; the last set-points hold. Does nothing when on."""
+        """Start; the last set-points hold. Does nothing when on, or while the enable contact is open."""
         self.touched = True
-        if self.mode is Mode.OFF:
+        if self.mode is Mode.OFF and self.is_enabled:
             self.mode = Mode.STARTING
             self._bms_due_s = self._now_s + self._bms_timeout_s
             self._timers.clear()
@@ -167,6 +169,12 @@ class Converter:
         self.alarms = frozenset()
         self._is_bms_lost = False
         self._bms_due_s = math.inf
+
+    def enable(self, *, is_enabled: bool) -> None:
+        """Close or open the enable contact: open, it turns off; closing it starts nothing."""
+        self.is_enabled = is_enabled
+        if not is_enabled:
+            self.turn_off()
 
     def hear_bms(
         self, charge_current_limit_a: float, discharge_current_limit_a: float, charge_voltage_limit_v: float

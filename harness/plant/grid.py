@@ -50,6 +50,7 @@ class Grid:
         turns: angle of phase 1 since time zero, in whole turns; phase jumps included.
         emf_v: line-to-neutral voltages behind the source impedance.
         terminal_v: line-to-neutral voltages at the output, zero with the relay open.
+        is_enabled: whether its enable contact is closed; without it the relay does not close.
         is_steady: whether voltages and frequency stand until ``next_event_s``.
         touched: whether a command awaits ``settle``.
     """
@@ -58,6 +59,7 @@ class Grid:
         self.spec = spec
         self.turns = 0.0
         self.is_relay_closed = spec.starts_closed
+        self.is_enabled = True
         self._now_s = 0.0
         volts = spec.nominal_voltage_v
         self._steady_v: Triple = (volts, volts, volts)
@@ -166,7 +168,9 @@ class Grid:
         self._enter(self._steady())
 
     def close_relay(self) -> None:
-        """Close the output relay."""
+        """Close the output relay; does nothing while the enable contact is open."""
+        if not self.is_enabled:
+            return
         self.is_relay_closed = True
         self.touched = True
 
@@ -174,6 +178,12 @@ class Grid:
         """Open the output relay: a loss of mains."""
         self.is_relay_closed = False
         self.touched = True
+
+    def enable(self, *, is_enabled: bool) -> None:
+        """Close or open the enable contact: open, the relay opens; closing it closes no relay."""
+        self.is_enabled = is_enabled
+        if not is_enabled:
+            self.open_relay()
 
     def advance(self, to_s: float) -> None:
         """Run to a time no later than ``next_event_s``; the angle is exact for a linear frequency."""

@@ -96,12 +96,14 @@ class Setup:
 
 
 @contextlib.asynccontextmanager
-async def far_side(setup: Setup, *, expose_can: bool = False) -> Any:
+async def far_side(setup: Setup, *, expose_can: bool = False, is_enabled: bool = True) -> Any:
     """Stand every device of the rig on its emulator, over one plant, and serve it on loopback.
 
     Args:
         setup: the rig and its product.
         expose_can: also serve CAN lines as socketcand on TCP, for a harness in another process.
+        is_enabled: whether the outputs of a rig's safety chain are on, and battery and source connected, at
+            the beginning; otherwise they are off until somebody drives them. A rig without one has no say.
 
     Yields:
         The FarSide.
@@ -110,7 +112,8 @@ async def far_side(setup: Setup, *, expose_can: bool = False) -> Any:
     from harness.rig.plant_spec import plant_spec  # noqa: PLC0415
 
     rig = setup.rig
-    plant = RigPlant(plant_spec(rig, setup.product, setup.f0_hz, setup.seed))
+    is_enabled = is_enabled or rig.topology.safety_chain is None
+    plant = RigPlant(plant_spec(rig, setup.product, setup.f0_hz, setup.seed, is_enabled=is_enabled))
     side = FarSide(plant)
     async with contextlib.AsyncExitStack() as stack:
         for name, device in rig.devices.items():
@@ -126,6 +129,7 @@ async def far_side(setup: Setup, *, expose_can: bool = False) -> Any:
                 await _serve_visa(wire_name, wire, on_it, side, stack)
         _connect_relays(rig, side)
         _connect_triggers(rig, side)
+        _connect_safety_chain(rig, side, is_enabled=is_enabled)
         if setup.on_far_side is not None:
             setup.on_far_side(side)
         for emulator in side.emulators.values():
@@ -216,6 +220,28 @@ def _connect_triggers(rig: RigFile, side: FarSide) -> None:
     for trigger in rig.triggers.values():
         source = cast("Any", side.emulators[trigger.from_device])
         source.on_trigger = cast("Any", side.emulators[trigger.to_device]).trigger
+
+
+def _connect_safety_chain(rig: RigFile, side: FarSide, *, is_enabled: bool) -> None:
+    """Let the safety device's outputs do to the plant what the topology says, and its feedback follow."""
+    chain = rig.topology.safety_chain
+    if chain is None:
+        return
+    emulator, plant = cast("Any", side.emulators[chain.device]), side.plant
+
+    def switch(output: str, is_on: bool) -> None:
+        if output == chain.chain:
+            plant.converter.enable(is_enabled=is_on)
+            plant.grid.enable(is_enabled=is_on)
+        elif output == chain.battery_enable:
+            (plant.bms.close_contactors if is_on else plant.bms.open_contactors)()
+
+    emulator.on_output = switch
+    emulator.feedback[chain.contactor_feedback] = lambda: plant.bms.contactor_closed
+    if is_enabled:
+        emulator.enable()
+    else:
+        switch(chain.chain, False)
 
 
 class Bench:

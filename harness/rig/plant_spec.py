@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.plant.spec import (
     BatterySpec,
     BmsSpec,
@@ -22,7 +24,9 @@ from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile
 
 
-def plant_spec(rig: RigFile, product: ProductFile, f0_hz: float, seed: int) -> PlantSpec:
+def plant_spec(
+    rig: RigFile, product: ProductFile, f0_hz: float, seed: int, *, is_enabled: bool = True
+) -> PlantSpec:
     """Say what the plant of a rig with a product is made of.
 
     Args:
@@ -30,6 +34,7 @@ def plant_spec(rig: RigFile, product: ProductFile, f0_hz: float, seed: int) -> P
         product: battery, management system and converter.
         f0_hz: nominal frequency of this run; chooses the frequency trips.
         seed: keys every random draw of the plant.
+        is_enabled: whether the battery's contactors and the source's relay stand closed at time zero.
 
     Cells and ambient start in the middle of the product's reference band.
 
@@ -40,13 +45,14 @@ def plant_spec(rig: RigFile, product: ProductFile, f0_hz: float, seed: int) -> P
     source, load = rig.topology.source, rig.topology.critical_load
     return PlantSpec(
         battery=_battery(product),
-        bms=_bms(product),
+        bms=replace(_bms(product), closes_on_start=is_enabled),
         converter=_converter(product, f0_hz),
         grid=GridSpec(
             nominal_voltage_v=rig.nominal_voltage_v,
             frequency_hz=f0_hz,
             source_resistance_ohm=source.r_ohm,
             source_reactance_ohm=source.x_ohm,
+            starts_closed=is_enabled,
         ),
         load=LoadSpec(
             kind={"resistive": LoadKind.RESISTIVE, "constant_power": LoadKind.CONSTANT_POWER}[load.kind],

@@ -24,7 +24,7 @@ from harness.rig.toml_file import (
     read_part,
     unknown,
 )
-from harness.rig.topology import Envelope, Phases, Source, Topology, Trigger
+from harness.rig.topology import Envelope, Phases, SafetyChain, Source, Topology, Trigger
 from harness.roles import ROLES
 
 _PartT = TypeVar("_PartT", bound=Part)
@@ -439,6 +439,24 @@ class _Parts:
             leads = [n for n, device in self.devices.items() if fault.wire in {device.wire, device.hears}]
             if fault.lead not in leads:
                 yield f"{at}.lead: {unknown('lead of wire ' + repr(fault.wire), fault.lead, leads)}"
+        if topology.safety_chain is not None:
+            yield from self._chain_disagreements(topology.safety_chain)
+
+    def _chain_disagreements(self, chain: SafetyChain) -> Iterator[str]:
+        """The chain's names are those that its device's options give channels."""
+        at = "topology.safety_chain"
+        yield from self._of_role(f"{at}.device", chain.device, "safety_inputs")
+        options = self.devices[chain.device].options if chain.device in self.devices else {}
+        for key, name, kind in (
+            ("chain", chain.chain, "output"),
+            ("battery_enable", chain.battery_enable, "output"),
+            ("contactor_feedback", chain.contactor_feedback, "input"),
+        ):
+            known = options.get(f"{kind}s", {})
+            if isinstance(known, Mapping) and known and name not in known:
+                yield f"{at}.{key}: {unknown(f'{kind} of device {chain.device!r}', name, list(known))}"
+        if chain.chain == chain.battery_enable:
+            yield f"{at}: chain and battery_enable are both {chain.chain!r}; allowed: an output each"
 
     def _source_says_otherwise(self, source: Source) -> Iterator[str]:
         """A source's options repeat what the rig says of it, where its driver has to know."""

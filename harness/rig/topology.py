@@ -79,6 +79,22 @@ class LineFault(Part):
     lead: Name
 
 
+class SafetyChain(Part):
+    """What the outputs of a safety device do to the rig; off is the safe side of both.
+
+    Attributes:
+        device: the rig's safety inputs; its options give the channels.
+        chain: the output that enables source and converter; off, both cease, and do not start.
+        battery_enable: the output that closes the battery's contactor.
+        contactor_feedback: the input that the contactor's auxiliary contact closes.
+    """
+
+    device: Name
+    chain: Name
+    battery_enable: Name
+    contactor_feedback: Name
+
+
 class Topology(Part):
     """What hangs where."""
 
@@ -86,6 +102,7 @@ class Topology(Part):
     critical_load: CriticalLoad
     systems: dict[Name, EarthedSystem]
     faults: dict[Name, LineFault] = Field(default_factory=dict)
+    safety_chain: SafetyChain | None = None
 
 
 class Trigger(Part):

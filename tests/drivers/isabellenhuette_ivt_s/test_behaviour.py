@@ -366,6 +366,21 @@ def test_a_swapped_sign_turns_the_current_alone():
     assert run_virtual(main) == (-10.0, 52.345)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_disturbance_is_added_in_the_roles_sign(sign):
+    async def main():
+        async with stand(SetByHand(current_a=-10.0), sign=sign, **EXACT) as at:
+            at.emulator.disturbance["current_a"] = 400.0
+            at.emulator.disturbance["temperature_degc"] = 60.0
+            await until(0.15)
+            driver = at.driver
+            return [
+                (await ask()).value for ask in (driver.current_a, driver.voltage_v, driver.temperature_degc)
+            ]
+
+    assert run_virtual(main) == [390.0, 52.345, 84.6]
+
+
 def test_both_ends_use_the_virtual_period_in_virtual_time():
     async def main():
         async with stand(virtual_period_s=5.0) as at:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from drivers.wago_750 import Options
 from harness.clock import now_s, run_virtual
-from harness.errors import CodecError, DeviceFault, DeviceRefused, WireTimeout
+from harness.errors import CodecError, ConfigurationError, DeviceFault, DeviceRefused, WireTimeout
 from harness.readings import Voice
 from harness.roles import Identity
 from harness.wires import ModbusRefusal
@@ -122,7 +122,9 @@ def test_feedback_follows_the_plant():
                 act()
                 await asyncio.sleep(5.0)
                 found.append((await at.driver.inputs()).value["battery_contactor_closed"])
-            with pytest.raises(ValueError, match=r"set_input\('battery_contactor_closed'\): allowed e_stop"):
+            with pytest.raises(
+                ConfigurationError, match=r"set_input\('battery_contactor_closed'\): allowed e_stop"
+            ):
                 at.emulator.set_input("battery_contactor_closed", False)
             return found
 
@@ -171,10 +173,10 @@ def test_each_command_is_noted_before_it_acts_and_each_reading_passes_the_record
     is_seen, notes = run_virtual(main)
     assert is_seen
     assert notes == [
-        ("safety.set_output", 1.0, {"chain": True}),
+        ("safety.set_output", 1.0, {"output": "chain", "is_on": True}),
         ("safety.arm_watchdog", 1.0, 10.0),
         ("safety.disarm_watchdog", 1.0, None),
-        ("safety.set_output", 1.0, {"chain": False}),
+        ("safety.set_output", 1.0, {"output": "chain", "is_on": False}),
     ]
 
 
