@@ -73,16 +73,18 @@ def test_a_phase_that_is_none_is_refused_in_a_line(capsys):
 def test_checks_the_files_and_reaches_every_device(capsys):
     assert main(["check", "lab1", "--emulate"]) == 0
     out = capsys.readouterr().out
-    assert "6 devices on 6 wires, product lfp_rack: files are sound" in out
+    assert "8 devices on 8 wires, product lfp_rack: files are sound" in out
     assert re.findall(r"^  (\w+) ", out, re.MULTILINE) == [
         "bms",
         "pcs",
         "relay",
+        "shunt",
+        "safety",
         "analyzer",
         "grid",
         "recorder",
     ]
-    assert out.count("never on hardware") == 6
+    assert out.count("never on hardware") == 8
 
 
 def test_says_why_a_rig_must_not_be_energised(capsys, tmp_path):

@@ -378,3 +378,17 @@ def test_a_constant_power_load_draws_the_same_from_a_lower_voltage():
     rig.grid.set_voltage_v(0.4 * NOMINAL_V)
     rig.advance(2.0)
     assert rig.load.power_w == 0.0
+
+
+def test_without_its_enable_it_stops_and_does_not_start():
+    plant = RigPlant(PlantSpec(converter=ConverterSpec(bms_timeout_s=None)))
+    plant.advance(5.0)
+    for is_enabled, expected in ((True, True), (False, False), (True, True)):
+        plant.converter.enable(is_enabled=is_enabled)
+        assert not plant.converter.is_on
+        plant.converter.turn_on()
+        plant.advance(plant.now_s + 5.0)
+        assert plant.converter.is_on is expected
+        plant.converter.enable(is_enabled=False)
+        plant.advance(plant.now_s + 1.0)
+        assert not plant.converter.is_on

@@ -104,3 +104,18 @@ def test_impossible_settings_are_refused(bad):
         rig.grid.set_frequency_hz(bad)
     with pytest.raises(ValueError, match="duration_s"):
         rig.grid.play([GridStep(bad if bad < 0 else 0.0, ALL, 60.0)])
+
+
+def test_without_its_enable_the_relay_opens_and_does_not_close():
+    plant = RigPlant(PlantSpec())
+    plant.advance(1.0)
+    plant.grid.enable(is_enabled=False)
+    plant.grid.close_relay()
+    plant.advance(2.0)
+    assert plant.grid.terminal_v == (0.0, 0.0, 0.0)
+    plant.grid.enable(is_enabled=True)
+    plant.advance(3.0)
+    assert not plant.grid.is_relay_closed
+    plant.grid.close_relay()
+    plant.advance(4.0)
+    assert min(plant.grid.terminal_v) > 100.0

@@ -139,6 +139,11 @@ class RelayOptions(UnitOptions):
     faults: dict[str, int]
 
 
+class CouplerOptions(UnitOptions):
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+
+
 @dataclass(frozen=True)
 class Declared:
     """A driver's folder that says what it is, and has nothing behind it."""
@@ -156,6 +161,7 @@ DECLARED = {
     "converter": Declared("inverter", "modbus_tcp", UnitOptions),
     "relay": Declared("fault_inserter", "modbus_tcp", RelayOptions),
     "source": Declared("grid_source", "visa"),
+    "coupler": Declared("safety_inputs", "modbus_tcp", CouplerOptions),
 }
 
 

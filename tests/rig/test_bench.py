@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.clock import run_virtual
+from harness.clock import now_s, rig_loop, run_virtual
 from harness.errors import BenchError, ConfigurationError, NotTestable, StaleReading
-from harness.rig.bench import Bench, Setup, open_bench
+from harness.rig.bench import Bench, Setup, far_side, open_bench
 from harness.rig.files import load_product, load_rig
 from harness.roles import ROLES
 from harness.seeded_faults import SeededFault
+from harness.wires import Table
 from rackproof_fixtures.steps import energise
 
 from ..processes import LAB1, LFP_RACK
@@ -75,7 +76,7 @@ def test_all_devices_that_cannot_be_opened_are_told_together(lab1):
     with pytest.raises(BenchError) as caught:
         on(setup_of(lab1, on_far_side=silence), lambda _: asyncio.sleep(0.0))
     head, first, second = str(caught.value).splitlines()
-    assert head == "rig lab1: 2 of 6 devices cannot be opened:"
+    assert head == "rig lab1: 2 of 8 devices cannot be opened:"
     assert first.startswith("  pcs (sunspec_storage): pcs_lan (Modbus TCP 127.0.0.1:")
     assert second.startswith("  analyzer (yokogawa_wt1800e): analyzer_lan (TCPIP0::127.0.0.1::")
 
@@ -122,6 +123,140 @@ def test_the_relay_opens_the_lead_that_the_topology_says(lab1):
         return (await battery.voltage_v()).value
 
     assert on(setup_of(lab1), work) > 40.0
+
+
+def test_the_chain_stops_source_and_converter_and_starts_neither_again(lab1):
+    async def work(bench):
+        safety, inverter, grid = (bench.role(role) for role in ("safety_inputs", "inverter", "grid_source"))
+        await energise(grid, inverter, f0_hz=60.0)
+        await inverter.set_power_w(5000.0)
+        await asyncio.sleep(10.0)
+        bench.far_side.advance()
+        plant = bench.far_side.plant
+        found = [(plant.string.current_a > 50.0, plant.grid.is_relay_closed)]
+        await safety.set_output("chain", is_on=False)
+        for _ in range(2):
+            await asyncio.sleep(1.0)
+            bench.far_side.advance()
+            found.append((plant.converter.is_on, plant.grid.is_relay_closed))
+            assert plant.bms.contactor_closed
+            assert plant.string.current_a == pytest.approx(0.0, abs=0.1)
+            # Whatever somebody still commands: the enable is off.
+            await grid.turn_on()
+            await inverter.turn_on()
+        await safety.set_output("chain", is_on=True)
+        await asyncio.sleep(1.0)
+        bench.far_side.advance()
+        found.append((plant.converter.is_on, plant.grid.is_relay_closed))
+        await grid.turn_on()
+        await inverter.turn_on()
+        await asyncio.sleep(1.0)
+        bench.far_side.advance()
+        found.append((plant.converter.is_on, plant.grid.is_relay_closed))
+        return found
+
+    off, on_again = (False, False), (True, True)
+    assert on(setup_of(lab1), work) == [on_again, off, off, off, on_again]
+
+
+def test_the_battery_enable_moves_the_contactor_and_its_contact_says_so(lab1):
+    async def work(bench):
+        safety, shunt = bench.role("safety_inputs"), bench.role("dc_sensor")
+        await asyncio.sleep(10.0)
+        found = []
+        for is_on in (False, True):
+            await safety.set_output("battery_enable", is_on=is_on)
+            await asyncio.sleep(10.0)
+            bench.far_side.advance()
+            is_closed = bench.far_side.plant.bms.contactor_closed
+            contact = (await safety.inputs()).value["battery_contactor_closed"]
+            found.append((is_closed, contact, (await shunt.voltage_v()).value > 40.0))
+        return found
+
+    # The shunt sits on the battery's side: it sees the battery in both.
+    assert on(setup_of(lab1), work) == [(False, False, True), (True, True, True)]
+
+
+def test_a_watchdog_that_runs_out_stops_the_rig(lab1):
+    async def work(bench):
+        safety = bench.role("safety_inputs")
+        await energise(bench.role("grid_source"), bench.role("inverter"), f0_hz=60.0)
+        await asyncio.sleep(5.0)
+        await safety.arm_watchdog(1.0)
+        await asyncio.sleep(1.0)
+        plant = bench.far_side.plant
+        stopped_s = plant.now_s
+        return (
+            stopped_s - now_s(),
+            plant.converter.is_on,
+            plant.grid.is_relay_closed,
+            plant.bms.contactor_closed,
+        )
+
+    assert on(setup_of(lab1), work) == (0.0, False, False, False)
+
+
+def test_a_virtual_rig_begins_with_its_chain_closed_and_says_so(lab1):
+    async def work(bench):
+        safety = bench.role("safety_inputs")
+        inputs = await safety.inputs()
+        await asyncio.sleep(1.0)
+        return inputs.value, (await safety.outputs()).value, (await safety.inputs()).value
+
+    first, outputs, later = on(setup_of(lab1), work)
+    assert outputs == {"chain": True, "battery_enable": True}
+    assert later == dict.fromkeys(lab1.devices["safety"].options["inputs"], True)
+    assert first == {**later, "battery_contactor_closed": False}  # the precharge is under way
+
+
+def test_a_served_rig_begins_dead_until_its_outputs_are_driven(lab1):
+    async def main():
+        async with far_side(setup_of(lab1), is_enabled=False) as side:
+            safety, plant, found = side.emulators["safety"], side.plant, []
+
+            def look():
+                plant.advance(now_s())
+                found.append(
+                    (
+                        plant.bms.contactor_closed,
+                        plant.grid.is_relay_closed,
+                        plant.converter.is_on,
+                        safety.outputs,
+                    )
+                )
+
+            await asyncio.sleep(10.0)
+            plant.grid.close_relay()
+            look()
+            for place in (0, 1):
+                safety.write(Table.COILS, place, [1])
+            await asyncio.sleep(10.0)
+            look()
+            plant.grid.close_relay()
+            look()
+        await rig_loop().settle()
+        return found
+
+    dead, enabled, energised = run_virtual(main)
+    assert dead == (False, False, False, {"chain": False, "battery_enable": False})
+    assert enabled == (True, False, False, {"chain": True, "battery_enable": True})
+    assert energised[:2] == (True, True)
+
+
+def test_a_rig_without_a_chain_is_connected_however_it_is_served(lab1):
+    bare = lab1.model_copy(
+        update={"topology": lab1.topology.model_copy(update={"safety_chain": None}), "interlock": None}
+    )
+
+    async def main():
+        async with far_side(setup_of(bare), is_enabled=False) as side:
+            await asyncio.sleep(10.0)
+            side.advance()
+            found = side.plant.bms.contactor_closed, side.plant.grid.is_relay_closed
+        await rig_loop().settle()
+        return found
+
+    assert run_virtual(main) == (True, True)
 
 
 def test_20_openings_leave_no_descriptor_and_no_thread(lab1):

@@ -51,6 +51,16 @@ def test_the_grid_and_the_load_are_the_rigs(spec):
     assert (spec.load.kind, spec.load.power_w) == (LoadKind.RESISTIVE, 3000.0)
 
 
+def test_a_rig_that_is_not_enabled_begins_with_open_contacts(project, lfp_rack, spec):
+    assert spec.bms.closes_on_start
+    assert spec.grid.starts_closed
+    spec = plant_spec(project.load(project.table()), lfp_rack, 60.0, 5, is_enabled=False)
+    plant = RigPlant(spec)
+    plant.advance(60.0)
+    assert not plant.bms.contactor_closed
+    assert plant.grid.terminal_v == (0.0, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("f0_hz", "over", "under"), [(60.0, (61.2, 62.0), (58.5, 56.5)), (50.0, (51.5,), (47.5,))]
 )

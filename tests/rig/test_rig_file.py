@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +121,56 @@ def test_a_mistake_says_key_what_came_and_what_is_allowed(project, at, value, sa
         place = place[step]
     place[key] = value
     assert any(said in mistake for mistake in project.mistakes(table)), project.mistakes(table)
+
+
+def with_chain(table, **changes):
+    """Give a rig a safety chain, with some of its keys changed."""
+    table["devices"]["safety"] = {
+        "driver": "coupler",
+        "wire": "lan",
+        "unit": 3,
+        "role": "safety_inputs",
+        "options": {"inputs": {"closed": 1, "door": 2}, "outputs": {"chain": 1, "battery": 2}},
+    }
+    chain = {
+        "device": "safety",
+        "chain": "chain",
+        "battery_enable": "battery",
+        "contactor_feedback": "closed",
+    }
+    table["topology"]["safety_chain"] = {**chain, **changes}
+    return table
+
+
+def test_a_safety_chain_names_a_device_and_its_channels(project):
+    chain = project.load(with_chain(project.table())).topology.safety_chain
+    assert chain is not None
+    assert (chain.device, chain.battery_enable, chain.contactor_feedback) == ("safety", "battery", "closed")
+    assert project.load(project.table()).topology.safety_chain is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"device": "safty"}, "safety_chain.device: unknown device 'safty'; known: bms, .*mean 'safety'"),
+        ({"device": "relay"}, "that device's role is fault_inserter; allowed: safety_inputs"),
+        ({"chain": "chian"}, "safety_chain.chain: unknown output of device 'safety' 'chian'; .*mean 'chain'"),
+        (
+            {"battery_enable": "closed"},
+            "safety_chain.battery_enable: unknown output of device 'safety' 'closed'",
+        ),
+        (
+            {"contactor_feedback": "dor"},
+            "contactor_feedback: unknown input of device 'safety' 'dor'; .*mean 'door'",
+        ),
+        ({"battery_enable": "chain"}, "chain and battery_enable are both 'chain'; allowed: an output each"),
+        ({"feedback": "closed"}, "safety_chain.feedback = .*: no such key"),
+    ],
+    ids=str,
+)
+def test_a_safety_chain_that_cannot_be_says_what_is_allowed(project, changes, said):
+    (mistake,) = project.mistakes(with_chain(project.table(), **changes))
+    assert re.search(said, mistake), mistake
 
 
 def test_a_modbus_device_needs_a_unit(project):
