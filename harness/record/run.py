@@ -394,13 +394,12 @@ def seal_folder(folder: Path, sealed: datetime) -> Record:
     if (folder / LOGBOOK).exists():
         raise BenchError(f"{folder}: is sealed already; a sealed run is never sealed again")
     journal = read_journal(folder / JOURNAL)
-    record = seal(journal.events)
     plans = stretches(journal.events)
+    record = seal(journal.events, plans)
     for stem, stretch in zip(trace_stems(each.plan for each in plans), plans, strict=True):
-        points = stretch.points()
-        if points:
+        if stretch.points:
             (folder / "traces").mkdir(exist_ok=True)
-            write_readings(folder / "traces" / f"{stem}.parquet", points)
+            write_readings(folder / "traces" / f"{stem}.parquet", stretch.points)
     write_whole(folder / RECORD, spell_document(record.document()))
     write_logbook(folder, record, journal.events, sealed=sealed, torn_bytes=len(journal.tail))
     return record

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,20 +69,25 @@ def write_readings(path: Path, points: Points) -> None:
     import pyarrow as pa  # noqa: PLC0415 - 0.1 s to import, and only needed when something is written
 
     names = sorted(points)
-    counts = [len(points[name]) for name in names]
-    flat = [reading for name in names for reading in points[name]]
-    numbers = [number_of(value) for _, value in flat]
-    texts = [
-        None if number is not None else spell(plain(value))
-        for number, (_, value) in zip(numbers, flat, strict=True)
-    ]
-    indices = np.repeat(np.arange(len(names), dtype=np.int32), counts)
+    at_s = np.array([at_s for name in names for at_s, _ in points[name]], np.float64)
+    values = [value for name in names for _, value in points[name]]
+    # Most readings are numbers; what is none is spelled.
+    odd = [index for index, value in enumerate(values) if type(value) is not float]
+    texts: dict[int, str] = {}
+    for index in odd:
+        number = number_of(values[index])
+        if number is None:
+            texts[index] = spell(plain(values[index]))
+        values[index] = number or 0.0
+    indices = np.repeat(np.arange(len(names), dtype=np.int32), [len(points[name]) for name in names])
     table = pa.table(
         {
-            "source": pa.DictionaryArray.from_arrays(_column(indices), _texts(names)),
-            "at_s": _column(np.array([at_s for at_s, _ in flat], np.float64)),
-            "value": _column(np.array([0.0 if number is None else number for number in numbers]), numbers),
-            "text": _texts(texts),
+            "source": pa.DictionaryArray.from_arrays(
+                _column(indices), _texts(dict(enumerate(names)), len(names))
+            ),
+            "at_s": _column(at_s),
+            "value": _column(np.array(values, np.float64), texts),
+            "text": _texts(texts, len(values)),
         }
     )
     _write(path, table, _SERIES)
@@ -185,29 +190,34 @@ def digest_of_readings(series: Sequence[tuple[float, Any]]) -> str:
 # columnar format 1.5, "Physical memory layout".
 
 
-def _column(values: NDArray[Any], nulls: Sequence[object] = ()) -> Any:
-    """Make a column of numbers out of an array; None in ``nulls`` leaves a place empty."""
+def _column(values: NDArray[Any], empty: Collection[int] = ()) -> Any:
+    """Make a column of numbers out of an array, with some places left empty."""
     import numpy as np  # noqa: PLC0415 - with pyarrow
     import pyarrow as pa  # noqa: PLC0415 - see write_readings
 
     present = None
-    if None in nulls:
-        present = pa.py_buffer(np.packbits([each is not None for each in nulls], bitorder="little"))
+    if empty:
+        is_there = np.ones(len(values), bool)
+        is_there[list(empty)] = False
+        present = pa.py_buffer(np.packbits(is_there, bitorder="little"))
     buffers = [present, pa.py_buffer(np.ascontiguousarray(values))]
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
 
 
-def _texts(texts: Sequence[str | None]) -> Any:
-    """Make a column of texts."""
+def _texts(texts: Mapping[int, str], count: int) -> Any:
+    """Make a column of ``count`` places out of texts by place, in order; the others are empty."""
     import numpy as np  # noqa: PLC0415 - with pyarrow
     import pyarrow as pa  # noqa: PLC0415 - see write_readings
 
-    spelled = [b"" if text is None else text.encode() for text in texts]
-    ends = np.zeros(len(spelled) + 1, np.int32)
-    np.cumsum([len(text) for text in spelled], out=ends[1:])
-    present = np.packbits([text is not None for text in texts], bitorder="little")
-    buffers = [pa.py_buffer(present), pa.py_buffer(ends), pa.py_buffer(b"".join(spelled))]
-    return pa.Array.from_buffers(pa.string(), len(spelled), buffers)
+    places, spelled = list(texts), [text.encode() for text in texts.values()]
+    is_there, ends = np.zeros(count, bool), np.zeros(count + 1, np.int32)
+    is_there[places] = True
+    ends[1:][places] = [len(text) for text in spelled]
+    np.cumsum(ends, out=ends)
+    present = pa.py_buffer(np.packbits(is_there, bitorder="little"))
+    return pa.Array.from_buffers(
+        pa.string(), count, [present, pa.py_buffer(ends), pa.py_buffer(b"".join(spelled))]
+    )
 
 
 def _samples(column: Any) -> NDArray[Any]:
