@@ -128,8 +128,8 @@ class Floor:
         await line.open()
         self._stack.push_async_callback(line.close)
         buses = {node: LoopbackBus(line, node) for node in ("battery", "inverter", "near")}
-        line._buses += buses.values()  # noqa: SLF001 - nodes without a port of ours
         for bus in buses.values():
+            line.join(bus)
             bus.on_message = self._hear
         speaking = loop.create_task(self._speak(buses["battery"], buses["near"]))
         self._stack.callback(speaking.cancel)
