@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.yokogawa_wt1800e import codec, points
-from drivers.yokogawa_wt1800e.meter import INTEGRATED, MOMENTARY, Element, Meter, Sums
+from drivers.yokogawa_wt1800e.meter import INTEGRATED, MOMENTARY, NO_SUMS, Element, Meter, Sums
 from drivers.yokogawa_wt1800e.options import Options, Wiring
 from harness.clock import now_s
 from harness.wires.scpi import (
@@ -464,7 +464,7 @@ class Emulator:
     def _integral(self, node: str) -> tuple[Sums, float]:
         """What a node has integrated up to the last update, or up to the stop, and in how many seconds."""
         integration = self._integration
-        sums, seconds = integration.before.get(node, Sums()), integration.before_s
+        sums, seconds = integration.before.get(node, NO_SUMS), integration.before_s
         if integration.state == "STARt":
             since, shown = integration.since[node], self._after[node]
             if shown.time_s > since.time_s:
@@ -530,7 +530,7 @@ class Emulator:
             timer_s=integration.timer_s,
             before_s=integration.before_s + self._plant.now_s - integration.started_s,
             before={
-                node: integration.before.get(node, Sums()).plus(integration.since[node], now)
+                node: integration.before.get(node, NO_SUMS).plus(integration.since[node], now)
                 for node, now in self._totals().items()
             },
             run=integration.run + 1,

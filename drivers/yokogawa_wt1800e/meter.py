@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain
-from operator import add, mul
+from itertools import chain, repeat
+from operator import add, mul, sub, truediv
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -72,6 +72,9 @@ class Sums(NamedTuple):
             self.charge_out_c + now.charge_out_c - since.charge_out_c,
             self.charge_in_c + now.charge_in_c - since.charge_in_c,
         )
+
+
+NO_SUMS = Sums()
 
 
 class _Channel(NamedTuple):
@@ -212,13 +215,10 @@ class Meter:
     def _compute(self) -> list[float]:
         """Compute what all elements show of the update, five quantities each."""
         table = self._table or self._lay_out()
-        flows: dict[str, _Flow] = {"": (_NOTHING,)}
+        flows = _flows(self._before, self._after)
         true: list[float] = []
         for node, phase in table.places:
-            flow = flows.get(node)
-            if flow is None:
-                flow = flows[node] = _flow_between(self._before[node], self._after[node])
-            true += flow[phase]
+            true += flows[node][phase] if node else _NOTHING
         errors = map(add, table.offsets, map(mul, table.noises, self._draws))
         self._shown = list(map(add, map(mul, table.gains, true), errors))
         return self._shown
@@ -248,9 +248,11 @@ class Meter:
         key = elements[0].number, len(elements)
         is_dc, sign, wh, wh_drift, ah, ah_drift = self._countings.get(key) or self._counting(elements)
         sign *= self._turn
-        wh_plus, wh_minus = _both_ways(sums.out_j, sums.in_j, wh, wh_drift * seconds, sign)
+        out_j, in_j, charge_out_c, charge_in_c = sums
+        wh_plus, wh_minus = _both_ways(out_j, in_j, wh, wh_drift * seconds, sign)
         # Of alternating current only a direct part is charge.
-        charge_out_c, charge_in_c = (sums.charge_out_c, sums.charge_in_c) if is_dc else (0.0, 0.0)
+        if not is_dc:
+            charge_out_c = charge_in_c = 0.0
         ah_plus, ah_minus = _both_ways(charge_out_c, charge_in_c, ah, ah_drift * seconds, sign)
         return {
             "WH": wh_plus - wh_minus,
@@ -348,34 +350,42 @@ def _both_ways(plus: float, minus: float, factor: float, drift: float, sign: int
     return (plus, minus) if sign > 0 else (minus, plus)
 
 
-def _flow_between(before: NodeTotals, after: NodeTotals) -> _Flow:
-    """Give the means of each phase between two looks; power goes to the phases as apparent power does."""
-    seconds = after.time_s - before.time_s
-    volts = _roots(before.voltage_square_v2s, after.voltage_square_v2s, seconds)
-    power_w = (after.energy_out_j - before.energy_out_j - after.energy_in_j + before.energy_in_j) / seconds
-    if len(volts) == 1:
-        charge_c = after.charge_out_c - before.charge_out_c - after.charge_in_c + before.charge_in_c
-        return ((volts[0], charge_c / seconds, power_w, 0.0, 0.0),)
-    reactive_var = (after.reactive_vars - before.reactive_vars) / seconds
-    hertz = (after.cycles - before.cycles) / seconds
-    u1, u2, u3 = volts
-    i1, i2, i3 = _roots(before.current_square_a2s, after.current_square_a2s, seconds)
-    s1, s2, s3 = u1 * i1, u2 * i2, u3 * i3
-    if apparent_va := s1 + s2 + s3:
-        s1, s2, s3 = s1 / apparent_va, s2 / apparent_va, s3 / apparent_va
-    else:
-        s1 = s2 = s3 = 1.0 / 3.0
-    return (
-        (u1, i1, s1 * power_w, s1 * reactive_var, hertz),
-        (u2, i2, s2 * power_w, s2 * reactive_var, hertz),
-        (u3, i3, s3 * power_w, s3 * reactive_var, hertz),
-    )
-
-
-def _roots(before: tuple[float, ...], after: tuple[float, ...], seconds: float) -> tuple[float, ...]:
-    """Root mean squares of one or three phases; rounding may leave a little less than nothing."""
-    sqrt = math.sqrt
-    if len(before) == 1:
-        return (sqrt(abs(after[0] - before[0]) / seconds),)
-    (b1, b2, b3), (a1, a2, a3) = before, after
-    return sqrt(abs(a1 - b1) / seconds), sqrt(abs(a2 - b2) / seconds), sqrt(abs(a3 - b3) / seconds)
+def _flows(before: Mapping[str, NodeTotals], after: Mapping[str, NodeTotals]) -> dict[str, _Flow]:
+    """Give the means of each node between two looks; power goes to the phases as apparent power does."""
+    squares_before: list[float] = []
+    squares_after: list[float] = []
+    for node, shown in after.items():
+        since = before[node]
+        squares_before += since.voltage_square_v2s
+        squares_before += since.current_square_a2s
+        squares_after += shown.voltage_square_v2s
+        squares_after += shown.current_square_a2s
+        seconds = shown.time_s - since.time_s
+    # Root mean squares of all nodes in one pass; rounding may leave a little less than nothing.
+    means = map(truediv, map(sub, squares_after, squares_before), repeat(seconds))
+    roots = list(map(math.sqrt, map(abs, means)))
+    flows: dict[str, _Flow] = {}
+    first = 0
+    for node, shown in after.items():
+        since = before[node]
+        power_w = (shown.energy_out_j - since.energy_out_j - shown.energy_in_j + since.energy_in_j) / seconds
+        if len(shown.voltage_square_v2s) == 1:
+            charge_c = shown.charge_out_c - since.charge_out_c - shown.charge_in_c + since.charge_in_c
+            flows[node] = ((roots[first], charge_c / seconds, power_w, 0.0, 0.0),)
+            first += 2
+            continue
+        reactive_var = (shown.reactive_vars - since.reactive_vars) / seconds
+        hertz = (shown.cycles - since.cycles) / seconds
+        u1, u2, u3, i1, i2, i3 = roots[first : first + 6]
+        first += 6
+        s1, s2, s3 = u1 * i1, u2 * i2, u3 * i3
+        if apparent_va := s1 + s2 + s3:
+            s1, s2, s3 = s1 / apparent_va, s2 / apparent_va, s3 / apparent_va
+        else:
+            s1 = s2 = s3 = 1.0 / 3.0
+        flows[node] = (
+            (u1, i1, s1 * power_w, s1 * reactive_var, hertz),
+            (u2, i2, s2 * power_w, s2 * reactive_var, hertz),
+            (u3, i3, s3 * power_w, s3 * reactive_var, hertz),
+        )
+    return flows
