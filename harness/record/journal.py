@@ -110,8 +110,9 @@ class Journal:
         lines = text.encode()
         written = 0
         try:
+            written = os.write(self._file, lines)
             while written < len(lines):
-                written += os.write(self._file, lines[written:] if written else lines)
+                written += os.write(self._file, lines[written:])
         except OSError as error:
             whole = lines.count(b"\n", 0, written)
             self.sequence += whole
