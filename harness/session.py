@@ -19,7 +19,7 @@ from harness.errors import (
 )
 from harness.judge import Judge, Judgement, Verdict
 from harness.plans import HAZARDS, Form, PlanSpec
-from harness.readings import Reading, Waveform
+from harness.readings import Observe, Reading, Waveform
 from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
 from harness.requirements import Requirements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
@@ -187,12 +187,13 @@ class RigSession:
         run = self.open_run()
         journal = run.journal
         watch = self.watch
-        observe: Callable[[Reading[Any]], None] = journal.reading
+        observe: Observe = journal.reading
         if watch is not None:
 
-            def observe(reading: Reading[Any]) -> None:
-                journal.reading(reading)
-                watch(reading)
+            def observe(*readings: Reading[Any]) -> None:
+                journal.reading(*readings)
+                for reading in readings:
+                    watch(reading)
 
         return Setup(
             rig=self.rig,

@@ -16,6 +16,9 @@ from typing import TextIO
 
 _ASC_HEAD = "date Thu Jan 01 12:00:00.000 am 1970\nbase hex  timestamps absolute\nno internal events logged\n"
 
+_TOGETHER = 1024
+"""Pieces that are spelled and written together: a thousand cost a third of what each costs alone."""
+
 
 def _frame(at_s: float, arbitration_id: int, data: bytes, is_extended: bool) -> str:
     name = f"{arbitration_id:X}x" if is_extended else f"{arbitration_id:X}"
@@ -74,7 +77,7 @@ class LineTraffic:
     def __init__(self, name: str, folder: Path | None, *, is_can: bool) -> None:
         self.name = name
         self.count = 0
-        self._pieces: list[tuple[Callable[..., str], tuple[object, ...]]] = []
+        self._gathered: list[tuple[Callable[..., str], tuple[object, ...]]] = []
         self._digest = hashlib.sha256()
         self._file: TextIO | None = None
         if folder is not None:
@@ -89,29 +92,29 @@ class LineTraffic:
         self, at_s: float, arbitration_id: int, data: bytes | bytearray, *, is_extended: bool = False
     ) -> None:
         """Log one CAN frame, whose data nobody changes afterwards."""
-        self._gather(_frame, at_s, arbitration_id, data, is_extended)
+        self._gathered.append((_frame, (at_s, arbitration_id, data, is_extended)))
+        if len(self._gathered) >= _TOGETHER:
+            self.flush()
 
     def message(self, at_s: float, sent: bool, data: bytes) -> None:
         """Log the bytes of one write, or of one arrival."""
-        self._gather(_message, at_s, sent, data)
+        self._gathered.append((_message, (at_s, sent, data)))
+        if len(self._gathered) >= _TOGETHER:
+            self.flush()
 
     def text(self, at_s: float, sent: bool, data: bytes) -> None:
         """Log one message of an instrument, readable where it is text."""
-        self._gather(_text, at_s, sent, data)
-
-    def _gather(self, spell: Callable[..., str], *what: object) -> None:
-        """Keep a piece as it came: spelled together, a thousand cost a third of what each costs alone."""
-        self._pieces.append((spell, what))
-        if len(self._pieces) >= 1024:
+        self._gathered.append((_text, (at_s, sent, data)))
+        if len(self._gathered) >= _TOGETHER:
             self.flush()
 
     def flush(self) -> None:
         """Spell, digest and write what has been gathered."""
-        if not self._pieces:
+        if not self._gathered:
             return
-        text = "".join([spell(*what) for spell, what in self._pieces])
-        self.count += len(self._pieces)
-        self._pieces.clear()
+        text = "".join([spell(*what) for spell, what in self._gathered])
+        self.count += len(self._gathered)
+        self._gathered.clear()
         self._digest.update(text.encode())
         if self._file is not None:
             self._file.write(text)
