@@ -11,11 +11,13 @@ A limit of the battery that cuts the power is held to 2e-5 of the largest DC cur
 
 from __future__ import annotations
 
+import cmath
 import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Protocol
 
 from harness.plant import network
 from harness.plant.battery import BatteryString
@@ -23,8 +25,8 @@ from harness.plant.bms import Bms
 from harness.plant.converter import Converter, Mains
 from harness.plant.grid import Grid
 from harness.plant.history import AcStretch, DcStretch, FloatArray, History, NodeTotals, Turning
-from harness.plant.load import CriticalLoad
-from harness.plant.network import Flow
+from harness.plant.load import CriticalLoad, Island
+from harness.plant.network import Flow, Phasors
 from harness.plant.spec import PlantSpec
 
 POWER_STEP_S = 1.0
@@ -92,14 +94,19 @@ class RigPlant:
         self.grid = Grid(spec.grid)
         self.load = CriticalLoad(spec.load)
         self._step_scale = step_scale
-        self._impedance_ohm = complex(spec.grid.source_resistance_ohm, spec.grid.source_reactance_ohm)
-        self._bus_turns = 0.0
+        self._island = Island(self.load) if all(self.load.circuit()) else None
+        # Parts with a life of their own beside grid, converter and battery; none costs nothing.
+        self._parts: tuple[_Part, ...] = (self.load,) if self.load.is_dynamic else ()
+        self._has_frequency = any(self.load.circuit()) or bool(spec.grid.harmonics)
+        self._feed: Grid | None = None
+        self._bus_turns = self.grid.turns
         self._history = History()
         self._precharge_j = 0.0
         self._actions: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._is_advancing = False
-        self._flow = network.DEAD
+        self._dead = Flow(*(network.ZERO,) * 6)
+        self._flow = self._dead
         self._is_load_dead = False
         self._flow_key: object = None
         # AC power and loss, in W, while nothing moves on the AC side until the next event: a step is then the
@@ -183,6 +190,7 @@ class RigPlant:
             or self.bms.touched
             or self.load.touched
             or self.string.touched
+            or any(part.touched for part in self._parts)
         )
 
     def _settle(self) -> None:
@@ -195,8 +203,11 @@ class RigPlant:
                 heapq.heappop(self._actions)[2]()
             self.load.touched = self.string.touched = False
             self.grid.settle()
-            converter.turn_frame(self.grid.take_jump_turns())
+            for part in self._parts:
+                part.settle()
+            self._tie()
             self._solve()
+            self._judge()
             before = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
             converter.settle(self._mains(), bms.link_voltage_v if bms.contactor_closed else 0.0, self.load)
             bms.settle()
@@ -212,6 +223,9 @@ class RigPlant:
         """Make one step, no further than ``to_s`` and the next event, and let what is due then happen."""
         now_s, converter, grid, bms = self.now_s, self.converter, self.grid, self.bms
         event_s = min(grid.next_event_s, converter.next_event_s, bms.next_event_s)
+        parts = self._parts
+        for part in parts:
+            event_s = min(event_s, part.next_event_s)
         end_s = min(to_s, event_s, now_s + self._step_hint_s())
         actions = self._actions
         if actions:
@@ -222,6 +236,10 @@ class RigPlant:
             current_a = self._battery_current_a(power_w + loss_w, duration_s)
             if converter.allows(self.string, current_a, duration_s):
                 grid.advance(end_s)
+                for part in parts:
+                    part.advance(end_s)
+                if self._is_alone:
+                    self._let_island_turn(duration_s)
                 converter.stand(end_s, power_w, loss_w)
                 self._turn_bus(duration_s)
                 self._history.lengthen(end_s)
@@ -244,39 +262,102 @@ class RigPlant:
         grid, converter = self.grid, self.converter
         if not (converter.is_standing and grid.is_steady) or self.bms.is_precharging:
             return False
-        hertz, bus_hz = grid.frequency_hz, converter.bus_hz
-        return self._history.goes_on(
-            self._flow, Turning(grid.turns, hertz, hertz), Turning(self._bus_turns, bus_hz, bus_hz)
-        )
+        if self._is_alone and not self._steady_island():
+            return False
+        for part in self._parts:
+            if not part.is_steady:
+                return False
+        return self._history.goes_on(self._flow, *self._turnings(self._turning()))
+
+    def _turning(self) -> tuple[float, float, float, float]:
+        """Turns and frequency of mains and bus."""
+        return self.grid.turns, self.grid.frequency_hz, self._bus_turns, self.converter.bus_hz
+
+    def _turnings(self, before: tuple[float, float, float, float]) -> tuple[Turning, Turning]:
+        """Frames of mains and bus from what ``_turning`` said until now; what is dead hangs at the bus."""
+        grid_turns, grid_hz, bus_turns, bus_hz = before
+        bus = Turning(bus_turns, bus_hz, self.converter.bus_hz)
+        if self._is_alone:
+            return bus, bus
+        return Turning(grid_turns, grid_hz, self.grid.frequency_hz), bus
 
     def _turn_bus(self, duration_s: float) -> None:
-        converter = self.converter
-        if converter.is_connected:
-            self._bus_turns = self.grid.turns
-        else:
+        converter, island = self.converter, self._island
+        if not converter.is_connected:
             self._bus_turns += converter.island_hz * duration_s
+        elif self._is_alone and island is not None:
+            self._bus_turns = island.turns
+        else:
+            self._bus_turns = (self._feed or self.grid).turns
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the bus lives without a source, on the converter's current and its resonance."""
+        return self._island is not None and self._island.is_alive
+
+    def _tie(self) -> None:
+        """Find what the bus hangs at, and keep the converter's current where it is in space."""
+        converter, island, grid = self.converter, self._island, self.grid
+        was_fed = self._feed is not None
+        self._feed = grid if converter.is_connected and grid.is_relay_closed else None
+        turns = self._bus_turns
+        if self._feed is not None:
+            turns = self._feed.turns
+            if island is not None:
+                island.end()
+        elif converter.is_connected:
+            if island is not None and was_fed:
+                positive_v = self._flow.positive_v
+                angle = cmath.phase(positive_v)
+                turns += angle / math.tau
+                island.begin(abs(positive_v), turns, converter.current_a * cmath.rect(1.0, -angle))
+            if not self._is_alone:
+                turns = grid.turns
+        elif island is not None:
+            island.end()
+        jump_turns = turns - self._bus_turns
+        if jump_turns:
+            self._bus_turns = turns
+            converter.turn_frame(jump_turns)
+            self.load.jolt(jump_turns)
+
+    def _judge(self) -> None:
+        """Let what protects or switches itself look at what flows."""
+        grid, flow = self.grid, self._flow
+        if grid.is_protected:
+            power_w = network.power_va(flow.grid_v, flow.grid_a).real
+            grid.judge(power_w, network.magnitudes(flow.grid_a))
+        if self.load.is_dynamic:
+            self.load.judge()
+
+    def _let_island_turn(self, duration_s: float) -> None:
+        island = self._island
+        if island is not None:
+            island.turns += island.frequency_hz * duration_s
+
+    def _steady_island(self) -> bool:
+        return self._island is None or self._island.is_steady
 
     def _move(self, end_s: float) -> float:
         """Let the AC side run to a time; returns the mean power out of the battery, in W."""
-        converter = self.converter
+        converter, island, grid = self.converter, self._island, self.grid
         now_s = self.now_s
         duration_s = end_s - now_s
         converter.prepare(self.string, duration_s, self.load)
-        if converter.is_connected:
-            self._bus_turns = self.grid.turns
         before = self._solve()
         if converter.advance(end_s, before.positive_v):
             before = self._solve()
-        grid_before = (self.grid.turns, self.grid.frequency_hz)
-        bus_before = (self._bus_turns, converter.bus_hz)
-        self.grid.advance(end_s)
-        converter.grid_hz = self.grid.frequency_hz
+        turning = self._turning()
+        grid.advance(end_s)
+        for part in self._parts:
+            part.advance(end_s)
+        if island is not None and island.is_alive:
+            island.advance(duration_s, before.pcs_a[0], converter.current_a)
+        converter.grid_hz = self._mains_hz()
         after = self._solve()
         power_w = network.mean_power_va(before, after).real
         loss_w = converter.count(power_w, duration_s)
-        grid_turning = Turning(*grid_before, self.grid.frequency_hz)
-        bus_turning = Turning(*bus_before, converter.bus_hz)
-        self._history.add_ac(AcStretch(now_s, end_s, before, after, grid_turning, bus_turning))
+        self._history.add_ac(AcStretch(now_s, end_s, before, after, *self._turnings(turning)))
         self._turn_bus(duration_s)
         return power_w + loss_w
 
@@ -317,16 +398,23 @@ class RigPlant:
 
     def _ramp_hint_s(self) -> float:
         """Step that follows a ramp of the source, and ends just beyond a protection level that it crosses."""
-        hint_s = self.grid.step_hint_s
+        island, feed, grid = self._island, self._feed, self.grid
+        hint_s = grid.step_hint_s
+        for part in self._parts:
+            hint_s = min(hint_s, part.step_hint_s)
+        if island is not None and island.is_alive:
+            hint_s = min(hint_s, island.step_hint_s)
         if hint_s == math.inf:
             return hint_s
         nearest_s = math.inf
-        if self.converter.is_connected:
-            for volts, slope in zip(self.grid.terminal_v, self.grid.slopes_v_per_s, strict=True):
-                nearest_s = min(nearest_s, _reach_s(volts, slope, self.converter.voltage_levels_v))
-        rocof = self.grid.rocof_hz_per_s
+        levels_v = self.converter.voltage_levels_v
+        if feed is not None:
+            for volts, slope in zip(feed.terminal_v, feed.slopes_v_per_s, strict=True):
+                nearest_s = min(nearest_s, _reach_s(volts, slope, levels_v))
+        elif island is not None and island.is_alive:
+            nearest_s = _reach_s(island.voltage_v, island.slope_v_per_s, levels_v)
         nearest_s = min(
-            nearest_s, _reach_s(self.grid.frequency_hz, rocof, self.converter.frequency_levels_hz)
+            nearest_s, _reach_s(grid.frequency_hz, grid.rocof_hz_per_s, self.converter.frequency_levels_hz)
         )
         # Just beyond: protections act strictly beyond their level.
         return min(hint_s, nearest_s + CROSSING_S)
@@ -337,34 +425,82 @@ class RigPlant:
         emf_v = grid.emf_v if grid.is_relay_closed else None
         is_connected = converter.is_connected
         inner = converter.current_a if is_connected else converter.formed_v
-        key = (is_connected, emf_v, inner, load.power_setpoint_w)
+        hertz = converter.bus_hz if self._has_frequency else 0.0
+        alone_v = self._island.voltage_v if self._island is not None and self._island.is_alive else 0.0
+        key = (is_connected, emf_v, inner, load.key, hertz, alone_v)
         if key == self._flow_key:
             return self._flow
-        if not is_connected:
-            flow = network.islanded(emf_v or (0.0, 0.0, 0.0), converter.formed_v, load)
-        elif emf_v is None:
-            flow = network.DEAD
-        else:
-            flow = network.connected(emf_v, self._impedance_ohm, converter.current_a, load)
+        flow = self._flow_at(emf_v, alone_v)
         self._flow, self._flow_key = flow, key
         converter.flow = flow
-        one, two, three = flow.grid_v
-        grid.terminal_v = (abs(one), abs(two), abs(three))
-        one, two, three = flow.bus_v
-        load.terminal_v = (abs(one), abs(two), abs(three))
+        grid.terminal_v = network.magnitudes(flow.grid_v)
+        load.terminal_v = network.magnitudes(flow.bus_v)
         self._is_load_dead = load.is_dead
         load.power_w = network.power_va(flow.bus_v, flow.load_a).real
         return flow
+
+    def _flow_at(self, emf_v: Phasors | None, alone_v: float) -> Flow:
+        """Solve for the phasors of this instant."""
+        converter, load, grid = self.converter, self.load, self.grid
+        if not converter.is_connected:
+            bus = network.formed(converter.formed_v, load, converter.island_hz)
+            grid_v = emf_v or network.ZERO
+            return Flow(grid_v, grid_v, bus.bus_v, network.negated(bus.source_a), bus.load_a, network.ZERO)
+        pcs_a = network.balanced(converter.current_a)
+        if alone_v:
+            bus_v = network.balanced(alone_v)
+            return Flow(network.ZERO, bus_v, bus_v, pcs_a, pcs_a, network.ZERO)
+        if emf_v is None:
+            return self._dead
+        hertz = grid.frequency_hz
+        bus = network.tie(emf_v, grid.impedance_ohm, pcs_a, load, frequency_hz=hertz)
+        overtones = network.overtones(emf_v, grid.impedance_ohm, load, hertz, grid.spec.harmonics)
+        return Flow(emf_v, bus.bus_v, bus.bus_v, pcs_a, bus.load_a, bus.source_a, overtones=overtones)
+
+    def _mains_hz(self) -> float:
+        """Frequency of what the converter sees on the mains side."""
+        island = self._island
+        if island is not None and island.is_alive:
+            return island.frequency_hz
+        return self.grid.frequency_hz
 
     def _mains(self) -> Mains:
         grid = self.grid
         ahead = grid.turns - self._bus_turns
         return Mains(
             voltage_v=grid.terminal_v,
-            frequency_hz=grid.frequency_hz,
-            is_present=grid.is_relay_closed,
+            frequency_hz=self._mains_hz(),
+            is_present=grid.is_relay_closed or self._is_alone,
             ahead_turns=ahead - round(ahead),
         )
+
+
+class _Part(Protocol):
+    """What the plant asks of a part with a life of its own.
+
+    Attributes:
+        touched: whether a command awaits ``settle``.
+    """
+
+    touched: bool
+
+    @property
+    def next_event_s(self) -> float:
+        """Next instant at which something is due."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it stands until then."""
+
+    @property
+    def step_hint_s(self) -> float:
+        """Longest step that follows it; infinite while it stands."""
+
+    def advance(self, to_s: float) -> None:
+        """Let time pass."""
+
+    def settle(self) -> None:
+        """Let what is due at this instant happen."""
 
 
 def _reach_s(value: float, slope: float, levels: tuple[float, ...]) -> float:

@@ -6,6 +6,7 @@ nominal line-to-neutral voltage. Positive current and power flow out of the batt
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -386,6 +387,21 @@ class ConverterSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Harmonic:
+    """One order of a source's distortion, equal in its three phases and in step with each.
+
+    Attributes:
+        order: multiple of the fundamental frequency, 2 and above.
+        fraction: RMS of the order over RMS of the fundamental, behind the source impedance.
+        angle_deg: of the order's own sine where phase 1's fundamental rises through zero.
+    """
+
+    order: int
+    fraction: float
+    angle_deg: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GridSpec:
     """The AC source and its line to the rig.
 
@@ -393,8 +409,16 @@ class GridSpec:
         nominal_voltage_v: line-to-neutral; one per unit.
         frequency_hz: steady frequency at time zero.
         source_resistance_ohm: of source and line, each phase.
-        source_reactance_ohm: of source and line, each phase, at any frequency.
+        source_reactance_ohm: of source and line, each phase, at the fundamental.
         starts_closed: whether the output relay is closed at time zero.
+        angle_deg: of phase 1 at time zero.
+        rise_time_s: from 10 to 90 % of a voltage step from zero to nominal; zero jumps. The voltage runs at
+            0.8 nominal / rise time, whatever the step. Angles and frequency jump, as a synthesiser's do.
+        current_limit_a: RMS current of a phase, beyond which the source's own protection opens its relay.
+        sink_power_w: power that it can take back, three phases together, beyond which its own protection
+            opens its relay; zero for a source that cannot sink, None for one without a bound.
+        protection_delay_s: for how long current or power must be beyond (ours: one cycle of 60 Hz and a bit).
+        harmonics: its distortion.
     """
 
     nominal_voltage_v: float = 115.470053838
@@ -402,30 +426,164 @@ class GridSpec:
     source_resistance_ohm: float = 0.005
     source_reactance_ohm: float = 0.005
     starts_closed: bool = True
+    angle_deg: float = 0.0
+    rise_time_s: float = 0.0
+    current_limit_a: float | None = None
+    sink_power_w: float | None = None
+    protection_delay_s: float = 0.02
+    harmonics: tuple[Harmonic, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no machine is.
+
+        Raises:
+            ValueError: a key and what is allowed.
+        """
+        _check("grid", "nominal_voltage_v", self.nominal_voltage_v, above=0.0)
+        _check("grid", "frequency_hz", self.frequency_hz, above=0.0)
+        for key in ("source_resistance_ohm", "source_reactance_ohm", "rise_time_s", "protection_delay_s"):
+            _check("grid", key, getattr(self, key))
+        for key in ("current_limit_a", "sink_power_w"):
+            if getattr(self, key) is not None:
+                _check("grid", key, getattr(self, key))
+        for harmonic in self.harmonics:
+            _check("grid", "harmonics: fraction", harmonic.fraction)
+            if harmonic.order < 2:
+                raise ValueError(f"grid: harmonics: order={harmonic.order}; allowed 2 and above")
 
 
 class LoadKind(Enum):
     """How a load answers its voltage."""
 
     RESISTIVE = "resistive"
+    """Constant impedance, inductive or capacitive by the power factor."""
     CONSTANT_POWER = "constant power"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LoadSpec:
-    """The critical load, equal in its three phases.
+class RlcSpec:
+    """A parallel RLC load as island tests set it: powers at nominal voltage and frequency, three phases.
+
+    With them R = 3 V² / P, L = 3 V² / (2 pi f Q_L) and C = Q_C / (2 pi f 3 V²) in each phase; the circuit
+    resonates at f_r = f sqrt(Q_L / Q_C) with the quality factor Q_f = sqrt(Q_L Q_C) / P = R sqrt(C / L)
+    (IEEE 1547.1-2020, 5.10, and IEC 62116, from memory: Q_f = 1.0 +- 0.05).
 
     Attributes:
-        kind: whether its resistance or its power is constant.
+        power_w: of the resistors.
+        inductive_var: of the coils, a positive number.
+        capacitive_var: of the capacitors, a positive number.
+        frequency_hz: that the powers hold at.
+    """
+
+    power_w: float
+    inductive_var: float
+    capacitive_var: float
+    frequency_hz: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no circuit is.
+
+        Raises:
+            ValueError: a key and what is allowed.
+        """
+        for key in ("power_w", "inductive_var", "capacitive_var"):
+            _check("rlc load", key, getattr(self, key))
+        _check("rlc load", "frequency_hz", self.frequency_hz, above=0.0)
+
+    @classmethod
+    def tuned(
+        cls,
+        power_w: float,
+        quality_factor: float = 1.0,
+        *,
+        resonance_hz: float = 60.0,
+        frequency_hz: float | None = None,
+    ) -> RlcSpec:
+        """Choose coils and capacitors for a quality factor at a resonance.
+
+        Args:
+            power_w: of the resistors at nominal voltage.
+            quality_factor: R sqrt(C / L).
+            resonance_hz: where coils and capacitors cancel.
+            frequency_hz: nominal frequency; None: the resonance's.
+        """
+        nominal_hz = resonance_hz if frequency_hz is None else frequency_hz
+        share = resonance_hz / nominal_hz
+        return cls(
+            power_w=power_w,
+            inductive_var=quality_factor * power_w * share,
+            capacitive_var=quality_factor * power_w / share,
+            frequency_hz=nominal_hz,
+        )
+
+    @property
+    def resonance_hz(self) -> float:
+        """Where coils and capacitors cancel; zero where one of them is missing."""
+        if self.capacitive_var == 0.0:
+            return 0.0
+        return self.frequency_hz * math.sqrt(self.inductive_var / self.capacitive_var)
+
+    @property
+    def quality_factor(self) -> float:
+        """R sqrt(C / L); infinite without resistors."""
+        reactive_var = math.sqrt(self.inductive_var * self.capacitive_var)
+        return reactive_var / self.power_w if self.power_w else math.inf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadSpec:
+    """What hangs at load_ac, equal in its three phases.
+
+    Attributes:
+        kind: whether its impedance or its power is constant.
         power_w: at time zero, three phases together, at nominal voltage.
         nominal_voltage_v: line-to-neutral.
         dead_below_pu: a constant-power load draws nothing below this; both count as dead.
+        power_factor: active over apparent power of what is no RLC circuit, above 0 up to 1.
+        is_capacitive: whether its current leads.
+        inrush_factor: inductive current on energising, of the load's current at nominal voltage; on a jump of
+            the supply's angle by d it is |sin(d / 2)| of that, as the flux of a core is off by.
+        inrush_time_constant_s: of its exponential decay.
+        restart_delay_s: what died draws nothing until its voltage was back for so long; None: it never stops
+            by itself, and draws again in the instant in which there is voltage.
+        hold_up_s: for how long it lives below the dead level, with a restart delay alone.
+        rlc: a parallel RLC load beside it, for islands.
     """
 
     kind: LoadKind = LoadKind.RESISTIVE
     power_w: float = 0.0
     nominal_voltage_v: float = 115.470053838
     dead_below_pu: float = 0.5
+    power_factor: float = 1.0
+    is_capacitive: bool = False
+    inrush_factor: float = 0.0
+    inrush_time_constant_s: float = 0.05
+    restart_delay_s: float | None = None
+    hold_up_s: float = 0.0
+    rlc: RlcSpec | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no load is.
+
+        Raises:
+            ValueError: a key and what is allowed.
+        """
+        _check("load", "nominal_voltage_v", self.nominal_voltage_v, above=0.0)
+        _check("load", "inrush_time_constant_s", self.inrush_time_constant_s, above=0.0)
+        for key in ("power_w", "inrush_factor", "hold_up_s"):
+            _check("load", key, getattr(self, key))
+        if self.restart_delay_s is not None:
+            _check("load", "restart_delay_s", self.restart_delay_s)
+        if not 0.0 < self.power_factor <= 1.0:
+            raise ValueError(f"load: power_factor={self.power_factor}; allowed above 0 up to 1")
+
+
+def _check(who: str, key: str, value: float, *, above: float | None = None) -> None:
+    """Refuse a number that is below zero, or not above a bound, or none."""
+    if above is not None and not above < value < math.inf:
+        raise ValueError(f"{who}: {key}={value}; allowed above {above:g}")
+    if above is None and not 0.0 <= value < math.inf:
+        raise ValueError(f"{who}: {key}={value}; allowed 0 and above")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
