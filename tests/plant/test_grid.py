@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from harness.plant import GridSpec, LoadSpec, PlantSpec, RigPlant
+from harness.plant import (
+    BatterySpec,
+    ConverterSpec,
+    GridSpec,
+    Harmonic,
+    LoadSpec,
+    PlantSpec,
+    RigPlant,
+    RlcSpec,
+)
 from harness.plant.network import sequences
 from harness.roles import GridStep
 
@@ -200,3 +209,127 @@ def test_an_interruption_comes_at_the_angle_it_was_asked_for():
     rig.advance(2.5)
     with pytest.raises(ValueError, match="time_of_angle_s"):
         rig.grid.time_of_angle_s(0.0)
+
+
+def test_a_source_with_a_rise_time_takes_it_from_10_to_90_percent():
+    rig = stiff(rise_time_s=0.004)
+    rig.grid.play([GridStep(0.1, (0.0, 0.0, 0.0), 60.0), GridStep(0.1, ALL, 60.0)])
+    rig.at(0.15, lambda: rig.grid.set_frequency_hz(60.5))
+    times_s = {}
+    for k in range(200):
+        rig.advance(0.1 + k * 5e-5)
+        level = rig.grid.voltage_v(1) / NOMINAL_V
+        for edge in (0.1, 0.9):
+            if level >= edge - 1e-9:
+                times_s.setdefault(edge, rig.now_s)
+    assert times_s[0.9] - times_s[0.1] == pytest.approx(0.004, abs=1e-4)
+    rig.advance(0.15)
+    assert rig.grid.voltage_v(1) == pytest.approx(NOMINAL_V)
+    assert not rig.grid.is_steady or rig.grid.next_event_s == pytest.approx(0.2)
+
+
+def test_a_step_that_is_shorter_than_the_rise_ends_half_way():
+    rig = stiff(rise_time_s=0.08)  # 0.1 s for the whole way
+    rig.grid.play([GridStep(0.05, (0.0, 0.0, 0.0), 60.0), GridStep(1.0, (0.0, 0.0, 0.0), 60.0)])
+    rig.advance(0.05)
+    assert rig.grid.voltage_v(1) == pytest.approx(0.5 * NOMINAL_V)
+    rig.advance(0.075)
+    assert rig.grid.voltage_v(1) == pytest.approx(0.25 * NOMINAL_V)
+    rig.grid.stop()
+    rig.advance(0.1)
+    assert rig.grid.voltage_v(1) == pytest.approx(0.5 * NOMINAL_V)
+    rig.advance(0.2)
+    assert rig.grid.voltage_v(1) == pytest.approx(NOMINAL_V)
+    assert not rig.grid.is_playing
+
+
+def exporting(power_w, **grid):
+    spec = PlantSpec(
+        battery=BatterySpec(cells_in_parallel=67),
+        converter=ConverterSpec(starts_on=True, bms_timeout_s=None, islanding=False),
+        grid=GridSpec(**grid),
+        load=LoadSpec(power_w=1000.0),
+    )
+    rig = RigPlant(spec)
+    rig.advance(5.0)
+    rig.converter.set_power_w(power_w)
+    rig.advance(7.0)
+    return rig
+
+
+@pytest.mark.parametrize(
+    ("sink_power_w", "trips"), [(None, False), (0.0, True), (1500.0, True), (2500.0, False)]
+)
+def test_a_source_that_cannot_take_the_power_trips_its_own_protection(sink_power_w, trips):
+    rig = exporting(3000.0, sink_power_w=sink_power_w)
+    assert rig.grid.tripped == ("cannot_sink" if trips else "")
+    assert rig.grid.is_relay_closed is not trips
+    if trips:
+        rig.converter.set_power_w(500.0)
+        rig.grid.close_relay()
+        rig.advance(30.0)
+        assert rig.grid.tripped == ""
+        assert rig.grid.is_relay_closed
+
+
+def test_a_source_trips_a_delay_after_its_current_limit():
+    rig = plant(current_limit_a=5.0, protection_delay_s=0.1)
+    rig.advance(1.0)
+    assert rig.grid.tripped == ""
+    rig.load.set_power_w(3.0 * 5.5 * NOMINAL_V)
+    rig.advance(1.0999)
+    assert rig.grid.is_relay_closed
+    rig.advance(1.1001)
+    assert rig.grid.tripped == "over_current"
+    assert rig.load.voltage_v(1) == 0.0
+
+
+DISTORTED = (Harmonic(order=5, fraction=0.06, angle_deg=30.0), Harmonic(order=7, fraction=0.03))
+
+
+def test_harmonics_stand_in_the_waveform_and_in_the_totals():
+    rig = stiff(harmonics=DISTORTED)
+    rig.advance(1.0)
+    start = rig.totals("load_ac")
+    rig.advance(3.0)
+    added = rig.totals("load_ac") - start
+    times_s = np.arange(6000) / 12_000.0
+    samples = rig.waveform("load_ac.u3_v", 2.0, 12_000.0, 6000)
+    turns = 60.0 * times_s - 1.0 / 3.0 - 1.0 / 3.0
+    expected = np.sin(2 * np.pi * turns)
+    for order, fraction, angle_deg in ((5, 0.06, 30.0), (7, 0.03, 0.0)):
+        expected += fraction * np.sin(2 * np.pi * order * turns + np.radians(angle_deg))
+    assert samples == pytest.approx(expected * NOMINAL_V * np.sqrt(2.0), abs=1e-6)
+    distortion = 1.0 + 0.06**2 + 0.03**2
+    assert added.voltage_square_v2s[2] / 2.0 == pytest.approx(NOMINAL_V**2 * distortion)
+    assert np.mean(samples**2) == pytest.approx(NOMINAL_V**2 * distortion)
+    assert added.energy_out_j == pytest.approx(2.0 * 1000.0 * distortion)
+    assert rig.load.voltage_v(1) == pytest.approx(NOMINAL_V)
+    assert rig.balance().residual_fraction < 1e-9
+
+
+def test_a_harmonic_divides_between_line_and_capacitor():
+    rlc = RlcSpec(power_w=0.0, inductive_var=0.0, capacitive_var=3000.0)
+    spec = PlantSpec(
+        grid=GridSpec(source_resistance_ohm=0.1, source_reactance_ohm=0.2, harmonics=DISTORTED[:1]),
+        load=LoadSpec(rlc=rlc),
+    )
+    rig = RigPlant(spec)
+    rig.advance(1.0)
+    samples = rig.waveform("load_ac.u1_v", 0.5, 12_000.0, 6000)
+    turned = np.exp(-2j * np.pi * 300.0 * np.arange(6000) / 12_000.0)
+    found_v = abs(np.dot(samples, turned)) * 2.0 / 6000.0 / np.sqrt(2.0)
+    susceptance_s = 5.0 * 1000.0 / NOMINAL_V**2
+    expected_v = 0.06 * NOMINAL_V / abs(1.0 + (0.1 + 1.0j) * 1j * susceptance_s)
+    assert found_v == pytest.approx(expected_v, rel=1e-6)
+
+
+def test_distortion_follows_a_sag_and_a_ramp():
+    rig = stiff(harmonics=DISTORTED)
+    rig.grid.play([GridStep(1.0, (0.5, 1.0, 1.0), 60.0), GridStep(1.0, ALL, 60.0, is_ramp=True)])
+    rig.advance(1.0)
+    assert rig.totals("load_ac").voltage_square_v2s[0] == pytest.approx((0.5 * NOMINAL_V) ** 2 * 1.0045)
+    rig.advance(2.0)
+    # The mean of (0.5 + 0.5 t)² is 7/12.
+    ramp = rig.totals("load_ac").voltage_square_v2s[0] - (0.5 * NOMINAL_V) ** 2 * 1.0045
+    assert ramp == pytest.approx(7.0 / 12.0 * NOMINAL_V**2 * 1.0045, rel=1e-6)
