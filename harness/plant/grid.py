@@ -117,6 +117,16 @@ class Grid:
         self.is_protected = spec.current_limit_a is not None or spec.sink_power_w is not None
 
     @property
+    def nominal_voltage_v(self) -> float:
+        """Line to neutral."""
+        return self.spec.nominal_voltage_v
+
+    @property
+    def nominal_hz(self) -> float:
+        """Its steady frequency at time zero."""
+        return self.spec.frequency_hz
+
+    @property
     def is_live(self) -> bool:
         """Whether something stands behind its terminals."""
         return self.is_relay_closed

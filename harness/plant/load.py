@@ -8,7 +8,8 @@ Each phase, with S = P (1 +- j tan phi) at nominal voltage and three phases toge
     inrush               Y = -j k exp(-t / tau) |S| / (3 V_n²): the inductive fundamental of a magnetising
                          current, k times as large as the load's where it was dead before, and k |sin(d / 2)|
                          after a jump of the supply's angle by d, since the flux of a core is then off by
-                         2 sin(d / 2) of its amplitude, which at d = 180 degrees is the worst there is
+                         2 sin(d / 2) of its amplitude, which at d = 180 degrees is the worst there is;
+                         an interruption of up to ``FLUX_S`` counts as such a jump
 
 Dead is a load with a phase below its dead level. With a restart delay it draws nothing from then on, until
 its voltage was back for so long. The RLC load stays. To harmonics the constant impedance is its conductance.
@@ -28,6 +29,10 @@ from harness.plant.timers import Timers
 
 INRUSH_ENDS = 1e-4
 """Part of the load's current below which an inrush counts as over: less than any instrument resolves."""
+
+
+FLUX_S = 0.02
+"""For how long a core remembers (ours: a cycle, of the order of a loaded transformer's L / R)."""
 
 
 class CriticalLoad:
@@ -57,6 +62,8 @@ class CriticalLoad:
         self._admittance_s = 0j
         self._inrush_pu = 0.0
         self._has_voltage = False
+        self._jumped_turns = 0.0
+        self._lost_s = -math.inf
         self._timers = Timers()
         self._now_s = 0.0
         share = math.sqrt(1.0 / spec.power_factor**2 - 1.0)
@@ -151,8 +158,10 @@ class CriticalLoad:
 
     def jolt(self, turns: float) -> None:
         """Let the supply's angle jump, in turns."""
-        if self.spec.inrush_factor and not self.is_off and self._has_voltage:
+        if self._has_voltage and not self.is_off:
             self._rush(abs(math.sin(math.pi * turns)))
+        else:
+            self._jumped_turns += turns
 
     def judge(self) -> None:
         """Look at the voltage of this instant: energised, dead or back."""
@@ -169,7 +178,10 @@ class CriticalLoad:
                 self._retune()
         is_fed = not is_dead and not self.is_off
         if is_fed and not self._has_voltage and self._now_s > 0.0:
-            self._rush(1.0)
+            remembers = self._now_s - self._lost_s <= FLUX_S
+            self._rush(abs(math.sin(math.pi * self._jumped_turns)) if remembers else 1.0)
+        if self._has_voltage and not is_fed:
+            self._lost_s, self._jumped_turns = self._now_s, 0.0
         self._has_voltage = is_fed
 
     def _rush(self, part: float) -> None:

@@ -23,11 +23,14 @@ from harness.plant import network
 from harness.plant.battery import BatteryString
 from harness.plant.bms import Bms
 from harness.plant.converter import Converter, Mains
+from harness.plant.generator import Generator
 from harness.plant.grid import Grid
 from harness.plant.history import AcStretch, DcStretch, FloatArray, History, NodeTotals, Turning
 from harness.plant.load import CriticalLoad, Island
-from harness.plant.network import Flow, Phasors
+from harness.plant.network import SOLAR, STANDBY, ZERO, Flow, Infeed, Phasors
+from harness.plant.solar import SolarArray
 from harness.plant.spec import PlantSpec
+from harness.plant.transfer_switch import Source, TransferSwitch
 
 POWER_STEP_S = 1.0
 REST_STEP_S = 60.0
@@ -37,11 +40,14 @@ CROSSING_S = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class EnergyBalance:
-    """Where energy went since time zero, in J; the boundary lies at the source's EMF, the load and the air.
+    """Where energy went since time zero, in J.
+
+    The boundary lies at the source's EMF, at the terminals of second source and solar array, the load and the
+    air.
 
     Attributes:
-        in_j: out of the source.
-        out_j: into source and load.
+        in_j: out of the sources.
+        out_j: into sources and load.
         string_loss_j: heat of resistances in the string, coulombic loss and self-discharge.
         converter_loss_j: heat of the converter.
         source_loss_j: heat of the source's resistance.
@@ -77,6 +83,9 @@ class RigPlant:
         converter: the PCS.
         grid: the AC source.
         load: the critical load.
+        standby: the second source, of a rig that has one.
+        switch: between mains and second source.
+        solar: the array at the bus, of a rig that has one.
     """
 
     def __init__(self, spec: PlantSpec, *, step_scale: float = 1.0) -> None:
@@ -95,12 +104,28 @@ class RigPlant:
         self.load = CriticalLoad(spec.load)
         self._step_scale = step_scale
         self._island = Island(self.load) if all(self.load.circuit()) else None
+        self.standby: Source | None = None
+        self.switch: TransferSwitch | None = None
+        self.solar: SolarArray | None = None
+        if spec.generator is not None:
+            self.standby = Generator(spec.generator, spec.seed)
+        elif spec.second_mains is not None:
+            self.standby = Grid(spec.second_mains)
+        if self.standby is not None and spec.transfer_switch is not None:
+            self.switch = TransferSwitch(spec.transfer_switch, self.grid, self.standby)
+        if spec.solar is not None:
+            self.solar = SolarArray(spec.solar, spec.seed, spec.grid.nominal_voltage_v)
         # Parts with a life of their own beside grid, converter and battery; none costs nothing.
-        self._parts: tuple[_Part, ...] = (self.load,) if self.load.is_dynamic else ()
-        self._has_frequency = any(self.load.circuit()) or bool(spec.grid.harmonics)
-        self._feed: Grid | None = None
+        load = self.load if self.load.is_dynamic else None
+        parts: tuple[_Part | None, ...] = (self.standby, self.switch, self.solar, load)
+        self._parts = tuple(part for part in parts if part is not None)
+        harmonics = spec.grid.harmonics or (spec.second_mains is not None and spec.second_mains.harmonics)
+        self._has_frequency = any(self.load.circuit()) or bool(harmonics)
+        self._feed: Source | None = None
+        self._frame: Source = self.grid
         self._bus_turns = self.grid.turns
-        self._history = History()
+        nodes = ((STANDBY, self.standby), (SOLAR, self.solar))
+        self._history = History([node for node, part in nodes if part is not None])
         self._precharge_j = 0.0
         self._actions: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -109,6 +134,7 @@ class RigPlant:
         self._flow = self._dead
         self._is_load_dead = False
         self._flow_key: object = None
+        self._more: object = None
         # AC power and loss, in W, while nothing moves on the AC side until the next event: a step is then the
         # battery's alone.
         self._standing: tuple[float, float] | None = None
@@ -146,7 +172,13 @@ class RigPlant:
         heapq.heappush(self._actions, (time_s, next(self._order), action))
 
     def totals(self, node: str) -> NodeTotals:
-        """Integrals at ``grid_ac``, ``pcs_ac``, ``load_ac`` or ``battery_dc`` from time zero to now."""
+        """Integrals at ``grid_ac``, ``pcs_ac``, ``load_ac`` or ``battery_dc`` from time zero to now.
+
+        A rig with a second source has ``standby_ac`` (positive into it), one with a solar array ``solar_ac``.
+
+        Raises:
+            ValueError: no such node.
+        """
         return self._history.totals(node)
 
     def waveform(self, channel: str, start_s: float, sample_rate_hz: float, count: int) -> FloatArray:
@@ -164,6 +196,12 @@ class RigPlant:
         battery = self._history.totals("battery_dc")
         string = self.string
         out_j = source_in_j + load.energy_out_j - load.energy_in_j
+        if self.standby is not None:
+            standby = self._history.totals(STANDBY)
+            source_out_j += standby.energy_in_j
+            out_j += standby.energy_out_j
+        if self.solar is not None:
+            source_out_j += self._history.totals(SOLAR).energy_out_j
         string_loss_j = string.heat_j + string.coulombic_loss_j + string.self_discharge_j
         source_loss_j = self.spec.grid.source_resistance_ohm * self._history.source_current_square_a2s()
         losses_j = string_loss_j + self.converter.loss_j + source_loss_j + self._precharge_j
@@ -267,19 +305,26 @@ class RigPlant:
         for part in self._parts:
             if not part.is_steady:
                 return False
-        return self._history.goes_on(self._flow, *self._turnings(self._turning()))
+        return self._history.goes_on(self._flow, *self._turning())
 
-    def _turning(self) -> tuple[float, float, float, float]:
-        """Turns and frequency of mains and bus."""
-        return self.grid.turns, self.grid.frequency_hz, self._bus_turns, self.converter.bus_hz
+    def _turning(self) -> tuple[Turning, ...]:
+        """Frames of mains, bus and second source as they stand."""
+        grid, bus_hz = self.grid, self.converter.bus_hz
+        bus = Turning(self._bus_turns, bus_hz, bus_hz)
+        hertz = grid.frequency_hz
+        # Without a source the mains' terminals hang at the bus.
+        mains = bus if self._is_alone else Turning(grid.turns, hertz, hertz)
+        if self.standby is None:
+            return mains, bus
+        hertz = self.standby.frequency_hz
+        return mains, bus, Turning(self.standby.turns, hertz, hertz)
 
-    def _turnings(self, before: tuple[float, float, float, float]) -> tuple[Turning, Turning]:
-        """Frames of mains and bus from what ``_turning`` said until now; what is dead hangs at the bus."""
-        grid_turns, grid_hz, bus_turns, bus_hz = before
-        bus = Turning(bus_turns, bus_hz, self.converter.bus_hz)
-        if self._is_alone:
-            return bus, bus
-        return Turning(grid_turns, grid_hz, self.grid.frequency_hz), bus
+    def _turned(self, before: tuple[Turning, ...]) -> tuple[Turning, ...]:
+        """The same frames from then until now."""
+        return tuple(
+            Turning(then.turns, then.from_hz, now.to_hz)
+            for then, now in zip(before, self._turning(), strict=True)
+        )
 
     def _turn_bus(self, duration_s: float) -> None:
         converter, island = self.converter, self._island
@@ -288,20 +333,26 @@ class RigPlant:
         elif self._is_alone and island is not None:
             self._bus_turns = island.turns
         else:
-            self._bus_turns = (self._feed or self.grid).turns
+            self._bus_turns = self._frame.turns
 
     @property
     def _is_alone(self) -> bool:
         """Whether the bus lives without a source, on the converter's current and its resonance."""
         return self._island is not None and self._island.is_alive
 
+    @property
+    def _source(self) -> Source | None:
+        """What the site is switched to; None in the gap of a transfer."""
+        return self.grid if self.switch is None else self.switch.source
+
     def _tie(self) -> None:
         """Find what the bus hangs at, and keep the converter's current where it is in space."""
-        converter, island, grid = self.converter, self._island, self.grid
-        was_fed = self._feed is not None
-        self._feed = grid if converter.is_connected and grid.is_relay_closed else None
+        converter, island = self.converter, self._island
+        was_fed, source = self._feed is not None, self._source
+        self._feed = source if converter.is_connected and source is not None and source.is_live else None
         turns = self._bus_turns
         if self._feed is not None:
+            self._frame = self._feed
             turns = self._feed.turns
             if island is not None:
                 island.end()
@@ -312,7 +363,7 @@ class RigPlant:
                 turns += angle / math.tau
                 island.begin(abs(positive_v), turns, converter.current_a * cmath.rect(1.0, -angle))
             if not self._is_alone:
-                turns = grid.turns
+                turns = self._frame.turns
         elif island is not None:
             island.end()
         jump_turns = turns - self._bus_turns
@@ -329,6 +380,17 @@ class RigPlant:
             grid.judge(power_w, network.magnitudes(flow.grid_a))
         if self.load.is_dynamic:
             self.load.judge()
+        standby = self.standby
+        if isinstance(standby, Generator):
+            standby.feel(-network.power_va(flow.standby_v, flow.standby_a))
+        elif standby is not None and standby.is_protected:
+            power_w = network.power_va(flow.standby_v, flow.standby_a).real
+            standby.judge(power_w, network.magnitudes(flow.standby_a))
+        if self.solar is not None:
+            forms = self.solar.spec.follows_islands and self.converter.formed_v > 0.0
+            self.solar.judge(is_fed=self._feed is not None if self.converter.is_connected else forms)
+        if self.switch is not None:
+            self.switch.judge()
 
     def _let_island_turn(self, duration_s: float) -> None:
         island = self._island
@@ -357,7 +419,7 @@ class RigPlant:
         after = self._solve()
         power_w = network.mean_power_va(before, after).real
         loss_w = converter.count(power_w, duration_s)
-        self._history.add_ac(AcStretch(now_s, end_s, before, after, *self._turnings(turning)))
+        self._history.add_ac(AcStretch(now_s, end_s, before, after, *self._turned(turning)))
         self._turn_bus(duration_s)
         return power_w + loss_w
 
@@ -413,9 +475,10 @@ class RigPlant:
                 nearest_s = min(nearest_s, _reach_s(volts, slope, levels_v))
         elif island is not None and island.is_alive:
             nearest_s = _reach_s(island.voltage_v, island.slope_v_per_s, levels_v)
-        nearest_s = min(
-            nearest_s, _reach_s(grid.frequency_hz, grid.rocof_hz_per_s, self.converter.frequency_levels_hz)
-        )
+        source = self._source
+        if source is not None:
+            levels_hz = self.converter.frequency_levels_hz
+            nearest_s = min(nearest_s, _reach_s(source.frequency_hz, source.rocof_hz_per_s, levels_hz))
         # Just beyond: protections act strictly beyond their level.
         return min(hint_s, nearest_s + CROSSING_S)
 
@@ -425,52 +488,105 @@ class RigPlant:
         emf_v = grid.emf_v if grid.is_relay_closed else None
         is_connected = converter.is_connected
         inner = converter.current_a if is_connected else converter.formed_v
-        hertz = converter.bus_hz if self._has_frequency else 0.0
+        hertz = 0.0
+        if self._has_frequency:
+            hertz = self._mains_hz() if is_connected else converter.island_hz
         alone_v = self._island.voltage_v if self._island is not None and self._island.is_alive else 0.0
         key = (is_connected, emf_v, inner, load.key, hertz, alone_v)
-        if key == self._flow_key:
+        more_key = self._more_key() if self._parts else None
+        if key == self._flow_key and more_key == self._more:
             return self._flow
         flow = self._flow_at(emf_v, alone_v)
-        self._flow, self._flow_key = flow, key
+        self._flow, self._flow_key, self._more = flow, key, more_key
         converter.flow = flow
         grid.terminal_v = network.magnitudes(flow.grid_v)
+        if self.standby is not None:
+            self.standby.terminal_v = network.magnitudes(flow.standby_v)
         load.terminal_v = network.magnitudes(flow.bus_v)
         self._is_load_dead = load.is_dead
         load.power_w = network.power_va(flow.bus_v, flow.load_a).real
         return flow
 
+    def _more_key(self) -> object:
+        """What the phasors depend on beside grid, converter and load."""
+        standby, solar, feed = self.standby, self.solar, self._feed
+        return (
+            None if standby is None else (standby.is_live, standby.emf_v),
+            0.0 if solar is None else solar.power_w,
+            feed is not None and feed is standby,
+            feed is None,
+        )
+
     def _flow_at(self, emf_v: Phasors | None, alone_v: float) -> Flow:
         """Solve for the phasors of this instant."""
-        converter, load, grid = self.converter, self.load, self.grid
+        converter, load, grid, standby, feed = self.converter, self.load, self.grid, self.standby, self._feed
+        solar = self.solar
+        infeed = network.NO_INFEED if solar is None else Infeed(solar.power_w, solar.limit_a)
+        grid_v = emf_v or ZERO
+        standby_v = standby.emf_v if standby is not None and standby.is_live else ZERO
         if not converter.is_connected:
-            bus = network.formed(converter.formed_v, load, converter.island_hz)
-            grid_v = emf_v or network.ZERO
-            return Flow(grid_v, grid_v, bus.bus_v, network.negated(bus.source_a), bus.load_a, network.ZERO)
+            bus = network.formed(converter.formed_v, load, converter.island_hz, infeed)
+            pcs_a = network.negated(bus.source_a)
+            return Flow(
+                grid_v, grid_v, bus.bus_v, pcs_a, bus.load_a, ZERO, standby_v=standby_v, solar_a=bus.solar_a
+            )
         pcs_a = network.balanced(converter.current_a)
         if alone_v:
             bus_v = network.balanced(alone_v)
-            return Flow(network.ZERO, bus_v, bus_v, pcs_a, pcs_a, network.ZERO)
-        if emf_v is None:
-            return self._dead
-        hertz = grid.frequency_hz
-        bus = network.tie(emf_v, grid.impedance_ohm, pcs_a, load, frequency_hz=hertz)
-        overtones = network.overtones(emf_v, grid.impedance_ohm, load, hertz, grid.spec.harmonics)
-        return Flow(emf_v, bus.bus_v, bus.bus_v, pcs_a, bus.load_a, bus.source_a, overtones=overtones)
+            at_mains = self._source is grid
+            return Flow(ZERO, bus_v if at_mains else grid_v, bus_v, pcs_a, pcs_a, ZERO, standby_v=standby_v)
+        if feed is None:
+            if emf_v is None and standby is None:
+                return self._dead
+            return Flow(grid_v, grid_v, ZERO, ZERO, ZERO, ZERO, standby_v=standby_v)
+        hertz = feed.frequency_hz
+        bus = network.tie(feed.emf_v, feed.impedance_ohm, pcs_a, load, frequency_hz=hertz, solar=infeed)
+        overtones: tuple[tuple[int, Flow], ...] = ()
+        if isinstance(feed, Grid) and feed.spec.harmonics:
+            overtones = network.overtones(
+                feed.emf_v, feed.impedance_ohm, load, hertz, feed.spec.harmonics, is_standby=feed is standby
+            )
+        if feed is grid:
+            return Flow(
+                grid_v,
+                bus.bus_v,
+                bus.bus_v,
+                pcs_a,
+                bus.load_a,
+                bus.source_a,
+                standby_v=standby_v,
+                solar_a=bus.solar_a,
+                overtones=overtones,
+            )
+        return Flow(
+            grid_v,
+            grid_v,
+            bus.bus_v,
+            pcs_a,
+            bus.load_a,
+            ZERO,
+            standby_v=bus.bus_v,
+            standby_a=bus.source_a,
+            solar_a=bus.solar_a,
+            overtones=overtones,
+        )
 
     def _mains_hz(self) -> float:
         """Frequency of what the converter sees on the mains side."""
         island = self._island
         if island is not None and island.is_alive:
             return island.frequency_hz
-        return self.grid.frequency_hz
+        return (self._source or self._frame).frequency_hz
 
     def _mains(self) -> Mains:
-        grid = self.grid
-        ahead = grid.turns - self._bus_turns
+        source, alone_v = self._source, 0.0
+        if self._is_alone and self._island is not None:
+            alone_v = self._island.voltage_v
+        ahead = 0.0 if source is None or alone_v else source.turns - self._bus_turns
         return Mains(
-            voltage_v=grid.terminal_v,
+            voltage_v=(alone_v,) * 3 if source is None or alone_v else source.terminal_v,
             frequency_hz=self._mains_hz(),
-            is_present=grid.is_relay_closed or self._is_alone,
+            is_present=alone_v > 0.0 or (source is not None and source.is_live),
             ahead_turns=ahead - round(ahead),
         )
 
