@@ -29,9 +29,11 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/bench_open.py
 
 # The project is installed in place: the folder fixtures/ answers to the name rackproof_fixtures.
+# One short plan shows whether what was installed works, and leaves compiled what every run loads.
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	-$(BIN)/pytest testplans/communication --rig=lab1 --emulate --no-live --quiet --runs=$(VENV)/trial
 	touch $@
 
 clean:

@@ -14,12 +14,13 @@ import argparse
 import asyncio
 import contextlib
 import cProfile
+import math
 import pstats
 import socket
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +31,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 from pyvisa.constants import StatusCode
 
-from harness.clock import VirtualLoop, now_s, real_s, rig_loop
+from harness.clock import Cycle, VirtualLoop, now_s, real_s, rig_loop
 from harness.record.journal import Journal
 from harness.rig.bench import Bench, Setup, open_bench
 from harness.rig.files import load_product, load_rig
@@ -43,9 +44,11 @@ POLL_S = 1.0
 SETTLE_S = 30
 """Polls before the first turn: ramps, and what is built at first use."""
 
-# What lab1 carries in a second of a charge: six frames of the battery and one to it; SunSpec 701 as
-# far as it is used, and 103; the event register, and 38 items of 11 or 12 characters.
-FRAMES = {0x351: 8, 0x355: 4, 0x356: 6, 0x359: 7, 0x35C: 2, 0x35E: 8, 0x305: 8}
+# What lab1 carries in a second of a charge: six frames of the battery and one to it, and one of a second
+# module on the line that nobody here listens to; SunSpec 701 as far as it is used, and 103; the event
+# register, and 38 items of 11 or 12 characters.
+FRAMES = {0x351: 8, 0x355: 4, 0x356: 6, 0x359: 7, 0x35C: 2, 0x35E: 8, 0x305: 8, 0x370: 8}
+BYSTANDER = 0x370
 BLOCKS = ((40307, 123), (40072, 52))
 ITEMS = b",".join([b"115.47E+00", b"-115.47E+00"] * 19)
 QUERIES = {b":STATus:EESR?": b"1", b":NUMeric:NORMal:VALue?": ITEMS}
@@ -127,11 +130,13 @@ class Floor:
         line = CanLine("battery")
         await line.open()
         self._stack.push_async_callback(line.close)
-        buses = {node: LoopbackBus(line, node) for node in ("battery", "inverter", "near")}
-        line._buses += buses.values()  # noqa: SLF001 - nodes without a port of ours
+        buses = {node: LoopbackBus(line, node) for node in ("battery", "inverter", "near", "bystander")}
         for bus in buses.values():
+            line.join(bus)
             bus.on_message = self._hear
-        speaking = loop.create_task(self._speak(buses["battery"], buses["near"]))
+        senders = dict.fromkeys(FRAMES, buses["battery"])
+        senders |= {0x305: buses["near"], BYSTANDER: buses["bystander"]}
+        speaking = loop.create_task(self._speak(senders))
         self._stack.callback(speaking.cancel)
 
         registers = SimData(40000, count=2000, values=1234, datatype=DataType.REGISTERS)
@@ -157,7 +162,7 @@ class Floor:
     def _hear(self, message: can.Message) -> None:
         self.carried["CAN bytes heard"] += len(message.data)
 
-    async def _speak(self, battery: LoopbackBus, near: LoopbackBus) -> None:
+    async def _speak(self, senders: Mapping[int, LoopbackBus]) -> None:
         loop = asyncio.get_running_loop()
         start_s, count = loop.time(), 0
         while True:
@@ -165,7 +170,7 @@ class Floor:
                 message = can.Message(
                     timestamp=loop.time(), arbitration_id=identifier, is_extended_id=False, data=bytes(length)
                 )
-                (near if identifier == 0x305 else battery).send(message)
+                senders[identifier].send(message)
             count += 1
             await asyncio.sleep(start_s + count * POLL_S - loop.time())
 
@@ -204,6 +209,13 @@ class House:
         await self._analyzer.set_update_interval_s(POLL_S)
         await self._analyzer.start_integration()
         self._journal, self._lines = journal, self._bench.setup.traffic.lines
+        far_side = self._bench.far_side
+        assert far_side is not None
+        bystander = far_side.can_lines["battery_can"].port("bystander")
+        speaking = Cycle(
+            POLL_S, math.ceil(now_s()), lambda: bystander.send(BYSTANDER, bytes(FRAMES[BYSTANDER]))
+        )
+        self._stack.callback(speaking.stop)
         await self.run(SETTLE_S)
 
     async def close(self) -> None:

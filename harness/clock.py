@@ -21,6 +21,7 @@ import select
 import selectors
 import time
 import types
+from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ LIVELOCK_AFTER_TURNS = 1_000_000
 
 def now_s() -> float:
     """Rig time of the running loop."""
-    return asyncio.get_running_loop().time()
+    return get_running_loop().time()
 
 
 def begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:

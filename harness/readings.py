@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from harness.clock import now_s
 
@@ -17,9 +17,8 @@ T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Reading(Generic[T_co]):
-    """What a device said, and when.
+class Reading(NamedTuple, Generic[T_co]):
+    """What a device said, and when; a tuple because there are so many.
 
     Attributes:
         value: in SI units; the unit is the suffix of ``source``.
@@ -88,15 +87,19 @@ class Waveform:
         return self.start_s + len(self.samples) / self.sample_rate_hz
 
 
-Observe = Callable[[Reading[Any]], None]
-"""Takes each reading at its birth; the record's way of missing none."""
+class Observe(Protocol):
+    """Takes readings at their birth; the record's way of missing none."""
+
+    def __call__(self, *readings: Reading[Any]) -> None:
+        """Take what one answer of a device brought."""
+
 
 Note = Callable[[str, float, object], None]
 """Takes each command: ``<device>.<verb>``, rig time, what was asked."""
 
 
-def _ignore_reading(reading: Reading[Any]) -> None:
-    """Take a reading and keep nothing (a device that stands outside a run)."""
+def _ignore_readings(*readings: Reading[Any]) -> None:
+    """Take readings and keep nothing (a device that stands outside a run)."""
 
 
 def _ignore_command(command: str, at_s: float, asked: object) -> None:
@@ -108,7 +111,7 @@ class Voice:
     """How one device speaks to the record: each reading and each command passes here once."""
 
     device: str
-    observe: Observe = field(default=_ignore_reading)
+    observe: Observe = field(default=_ignore_readings)
     note: Note = field(default=_ignore_command)
 
     def reading(self, quantity: str, value: T, at_s: float | None = None) -> Reading[T]:
@@ -116,6 +119,11 @@ class Voice:
         reading = Reading(value, now_s() if at_s is None else at_s, f"{self.device}.{quantity}")
         self.observe(reading)
         return reading
+
+    def readings(self, values: Mapping[str, object], at_s: float) -> None:
+        """Record what one answer brought, by quantity: all at once costs little more than one."""
+        device = self.device
+        self.observe(*[Reading(value, at_s, f"{device}.{quantity}") for quantity, value in values.items()])
 
     def command(self, verb: str, asked: object = None) -> None:
         """Record that the bench is about to command ``<device>.<verb>``."""

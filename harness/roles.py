@@ -165,6 +165,10 @@ class GridStep:
         frequency_hz: at the step's end.
         is_ramp: whether voltage and frequency run linearly from the step before, or jump.
         phase_jump_deg: added to all phases at the step's start; positive leads.
+        angle_deg: per phase, by how much it leads its place in a symmetric system, at the step's end; in a
+            ramp it runs as the voltage does, else it stands from the step's start.
+        starts_at_deg: the step waits, less than a cycle, until phase 1's angle is this (the place of a
+            symmetric phase 1: its voltage rises through zero at 0); None starts it at once.
     """
 
     duration_s: float
@@ -172,6 +176,8 @@ class GridStep:
     frequency_hz: float
     is_ramp: bool = False
     phase_jump_deg: float = 0.0
+    angle_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    starts_at_deg: float | None = None
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from harness.errors import (
 )
 from harness.judge import Judge, Judgement, Verdict
 from harness.plans import HAZARDS, Form, PlanSpec
-from harness.readings import Reading, Waveform
+from harness.readings import Observe, Reading, Waveform
 from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
 from harness.requirements import Requirements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
@@ -200,16 +200,17 @@ class RigSession:
         run = self.open_run()
         journal = run.journal
         watch = self.watch
-        observe: Callable[[Reading[Any]], None] = journal.reading
+        observe: Observe = journal.reading
         self.interlock = self._own_interlock()
         show = None if self.interlock is None else self._show_interlock
         takers = [each for each in (watch, show) if each is not None]
         if takers:
 
-            def observe(reading: Reading[Any]) -> None:
-                journal.reading(reading)
+            def observe(*readings: Reading[Any]) -> None:
+                journal.reading(*readings)
                 for take in takers:
-                    take(reading)
+                    for reading in readings:
+                        take(reading)
 
         return Setup(
             rig=self.rig,

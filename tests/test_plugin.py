@@ -401,3 +401,19 @@ def test_a_pytest_without_rackproofs_options_is_left_alone(home):
     assert ended.code == 0, ended.said
     assert "1 passed" in ended.out
     assert not (home.path / "runs").exists()
+
+
+def test_a_run_never_imports_pandas(home):
+    """pyarrow looks for it in its conversions, and imports it where it is installed, for 0.25 s a process."""
+    bait = home.path / "bait"
+    bait.mkdir()
+    bitten = home.path / "bitten"
+    (bait / "pandas.py").write_text(f"open({str(bitten)!r}, 'w').close()\nraise ImportError\n")
+    path = os.pathsep.join([str(bait), *filter(None, [os.environ.get("PYTHONPATH")])])
+    home.environment["PYTHONPATH"] = path
+    ended = home.pytest("testplans/ride_through", "--rig=lab1", "--emulate", "-k", "60Hz and 20")
+    assert set(ended.verdicts.values()) == {"PASS"}
+    assert list((ended.folder / "traces").glob("*_*.parquet")), "no capture was written, nor read back"
+    assert not bitten.exists()
+    finish(home.start("timeit", "-n1", "-r1", "import pyarrow; pyarrow.array([1.0])"), home.path)
+    assert bitten.exists(), "the bait does not work"

@@ -17,14 +17,17 @@ from harness.wires.scpi_talk import ScpiTalk
 
 @dataclass(frozen=True, slots=True)
 class ListPoint:
-    """One point of all lists at once: targets, and the slews that lead there (None: the fastest)."""
+    """One point of all lists at once: targets, and the slews that lead there (None: the fastest).
+
+    Angles are as the machine takes them: phase 1's own, those of phases 2 and 3 relative to it.
+    """
 
     dwell_s: float
     voltage_v: tuple[float, float, float]
     voltage_slew_v_per_s: tuple[float | None, float | None, float | None]
     frequency_hz: float
     frequency_slew_hz_per_s: float | None
-    phase_deg: float
+    phase_deg: tuple[float, float, float]
 
 
 class Driver:
@@ -40,6 +43,7 @@ class Driver:
         self._options = options
         self._current_limit_a = options.current_limit_a
         self._voice = voice
+        self._listed_phases: tuple[int, ...] = (1,) if options.phase_list else ()
 
     async def open(self) -> None:
         """Clear the error queue and compare the voltage range with the rig file.
@@ -152,14 +156,18 @@ class Driver:
             before_v = [self._options.nominal_voltage_v] * 3
             before_hz = steps[0].frequency_hz
         list_points = self._list_points(steps, _three(before_v), before_hz)
+        listed: tuple[int, ...] = (1,) if self._options.phase_list else ()
+        if any(any(step.angle_deg) for step in steps):
+            listed = points.PHASES
         self._voice.command("load_profile", tuple(steps))
         await self._talk.command(points.ABORT, *points.LIST_SOURCE)
         await self._talk.command(
             points.LIST_MODES,
             *(points.LIST_MODES_OF_PHASE.format(phase=phase) for phase in points.PHASES),
-            *((points.LIST_PHASE_MODE,) if self._options.phase_list else ()),
+            *(points.LIST_PHASE_MODE.format(phase=phase) for phase in listed),
         )
-        for messages in list_messages(list_points, with_phase=self._options.phase_list):
+        self._listed_phases = listed
+        for messages in list_messages(list_points, listed):
             await self._talk.command(*messages)
         await self._talk.command(*points.LIST_START)
 
@@ -181,8 +189,8 @@ class Driver:
     async def stop_profile(self) -> None:
         """Abort, and leave list mode: in fixed mode the output is at the immediate level (RS p. 149)."""
         self._voice.command("stop_profile")
-        phase_mode = (points.FIXED_PHASE_MODE,) if self._options.phase_list else ()
-        await self._talk.command(points.ABORT, points.FIXED_MODES, *phase_mode)
+        phase_modes = (points.FIXED_PHASE_MODE.format(phase=phase) for phase in self._listed_phases)
+        await self._talk.command(points.ABORT, points.FIXED_MODES, *phase_modes)
 
     def _check_voltage(self, command: str, voltage_v: float) -> None:
         allowed = points.Range(0.0, self._options.max_voltage_v, "V")
@@ -200,6 +208,7 @@ class Driver:
                 f"{self.name}: load_profile: {len(steps)} steps; 1 to {most} are allowed"
                 " (max_points less one)"
             )
+        before_deg = (0.0, 0.0, 0.0)
         for number, step in enumerate(steps, start=1):
             command = f"load_profile: step {number}"
             if step.duration_s not in points.DWELL:
@@ -215,11 +224,35 @@ class Driver:
                     " no LIST:PHASe; 0 is allowed, or phase_list = true in the rig file where the"
                     " firmware has it"
                 )
+            self._check_angles(command, step, before_deg)
+            before_deg = step.angle_deg
             if step.phase_jump_deg not in points.PHASE:
                 raise DeviceRefused(
                     f"{self.name}: {command}: a phase jump of {step.phase_jump_deg:g} deg;"
                     f" {points.PHASE} is allowed"
                 )
+
+    def _check_angles(self, command: str, step: GridStep, before_deg: tuple[float, float, float]) -> None:
+        if any(step.angle_deg) and not self._options.phase_list:
+            raise DeviceRefused(
+                f"{self.name}: {command}: angles of {step.angle_deg} deg; the manual knows no LIST:PHASe;"
+                " zeros are allowed, or phase_list = true in the rig file where the firmware has it"
+            )
+        # Of phases 2 and 3 to the first, on top of a base of up to 240 degrees.
+        if not all(abs(angle) <= 60.0 for angle in step.angle_deg):
+            raise DeviceRefused(
+                f"{self.name}: {command}: angles of {step.angle_deg} deg; -60 to 60 deg is allowed"
+            )
+        if step.angle_deg != before_deg and step.is_ramp:
+            raise DeviceRefused(
+                f"{self.name}: {command}: a ramp from angles of {before_deg} to {step.angle_deg} deg; the"
+                " machine has no slew of the angle: the same angles are allowed, or a step that jumps"
+            )
+        if step.starts_at_deg is not None:
+            raise DeviceRefused(
+                f"{self.name}: {command}: a start at {step.starts_at_deg:g} deg; its lists wait for no phase"
+                " angle (Sequoia p. 167): None is allowed"
+            )
 
     def _list_points(
         self, steps: Sequence[GridStep], voltage_v: tuple[float, float, float], frequency_hz: float
@@ -227,7 +260,9 @@ class Driver:
         """One point a step and the short last one; ``voltage_v`` and ``frequency_hz`` stand before."""
         nominal_v = self._options.nominal_voltage_v
         found: list[ListPoint] = []
+        base_deg = self._options.phase_angles_deg
         asked_end_s = end_s = phase_deg = 0.0
+        angles_deg = (0.0, base_deg[1], base_deg[2])
         for number, step in enumerate(steps, start=1):
             asked_end_s += step.duration_s
             dwell_s = max(_on_grid(asked_end_s) - end_s, points.DWELL.low)
@@ -243,6 +278,12 @@ class Driver:
                 frequency_slew = abs(step.frequency_hz - frequency_hz) / dwell_s or None
             self._check_slews(number, slews, frequency_slew)
             phase_deg = math.remainder(phase_deg + step.phase_jump_deg, 360.0)
+            lead1, lead2, lead3 = step.angle_deg
+            angles_deg = (
+                math.remainder(phase_deg + lead1, 360.0),
+                base_deg[1] + lead2 - lead1,
+                base_deg[2] + lead3 - lead1,
+            )
             voltage_v, frequency_hz = targets_v, step.frequency_hz
             found.append(
                 ListPoint(
@@ -251,10 +292,10 @@ class Driver:
                     (slews[0], slews[1], slews[2]),
                     frequency_hz,
                     frequency_slew,
-                    phase_deg,
+                    angles_deg,
                 )
             )
-        return [*found, ListPoint(points.HOLD_S, voltage_v, (None,) * 3, frequency_hz, None, phase_deg)]
+        return [*found, ListPoint(points.HOLD_S, voltage_v, (None,) * 3, frequency_hz, None, angles_deg)]
 
     def _check_slews(
         self, number: int, voltage_slews: Sequence[float | None], frequency_slew: float | None
@@ -292,7 +333,7 @@ def _slew(value: float | None) -> str:
     return "MAX" if value is None else f"{value:.6g}"
 
 
-def list_messages(list_points: Sequence[ListPoint], *, with_phase: bool) -> list[list[str]]:
+def list_messages(list_points: Sequence[ListPoint], phases_with_angles: Sequence[int]) -> list[list[str]]:
     """Groups of messages that carry the lists, all of one length.
 
     ``INST:COUP NONE`` must stand when they are sent: coupled, a phase's list would go to all three.
@@ -313,9 +354,8 @@ def list_messages(list_points: Sequence[ListPoint], *, with_phase: bool) -> list
                 f":list:func {','.join('SINE' for _ in list_points)}",
             ]
         )
-    if with_phase:
-        groups.append(
-            [f":inst:nsel 1;:list:phas {','.join(f'{point.phase_deg:.1f}' for point in list_points)}"]
-        )
+    for phase in phases_with_angles:
+        angles = ",".join(f"{point.phase_deg[phase - 1]:.1f}" for point in list_points)
+        groups.append([f":inst:nsel {phase};:list:phas {angles}"])
     groups.append([f":list:rep {','.join('0' for _ in list_points)}"])
     return groups

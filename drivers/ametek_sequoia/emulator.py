@@ -367,6 +367,7 @@ class Emulator:
                     _at(self._phases[0].degrees_list, index) - degrees,
                     _at(self._phases[0].degrees_list, index),
                 )
+            angle_deg = self._angles_deg(index)
             begin, before_s = levels, 0.0
             for until_s in sorted({min(time_s, dwell_s) for time_s in reach_s if time_s > 0.0} | {dwell_s}):
                 last = levels
@@ -382,12 +383,21 @@ class Emulator:
                         frequency_hz=levels[3],
                         is_ramp=levels != last,
                         phase_jump_deg=jump_deg,
+                        angle_deg=angle_deg,
                     )
                 )
                 before_s, jump_deg = until_s, 0.0
             busy_s = ends_s + min(max(reach_s), dwell_s)
             ends_s += dwell_s
         return [*steps, replace(steps[-1], duration_s=STAYS_S, is_ramp=False, phase_jump_deg=0.0)], busy_s
+
+    def _angles_deg(self, index: int) -> tuple[float, float, float]:
+        """By how much phases 2 and 3 lead their places behind phase 1 at a point of their lists."""
+        second, third = (
+            _at(phase.degrees_list, index) - base_deg if phase.phase_mode == LIST else 0.0
+            for phase, base_deg in zip(self._phases[1:], self._options.phase_angles_deg[1:], strict=True)
+        )
+        return (0.0, second, third)
 
     def _measured_voltage(self) -> str:
         number = self._number

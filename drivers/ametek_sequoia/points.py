@@ -68,11 +68,11 @@ FIXED_MODES = (
     ":inst:coup all;:volt:mode fix;:volt:slew:mode fix;:func:mode fix;:freq:mode fix;:freq:slew:mode fix"
 )
 """In fixed mode the output is always at the immediate level (RS p. 149)."""
-FIXED_PHASE_MODE = ":inst:coup none;:inst:nsel 1;:phas:mode fix"
+FIXED_PHASE_MODE = ":inst:coup none;:inst:nsel {phase};:phas:mode fix"
 
 LIST_SOURCE = (":trig:tran:sour imm", ":list:step auto")  # SVP profile_load
 LIST_MODES = ":inst:coup none;:list:coun 1;:freq:mode list;:freq:slew:mode list"
 LIST_MODES_OF_PHASE = ":inst:nsel {phase};:volt:mode list;:volt:slew:mode list;:func:mode list"
-LIST_PHASE_MODE = ":inst:nsel 1;:phas:mode list"  # Sequoia p. 101
+LIST_PHASE_MODE = ":inst:nsel {phase};:phas:mode list"  # Sequoia p. 101
 LIST_START = (":outp:ttlt:sour bot", ":outp:ttlt on", ":trig:sync:sour imm")
 """The edge leaves at the begin of the transient (Sequoia p. 72), which waits for no phase angle (p. 167)."""

@@ -19,11 +19,10 @@ def to_int(point: Point, registers: Sequence[int]) -> int:
     Raises:
         CodecError: another number of registers, or one beyond 16 bits.
     """
-    kind = point.kind
-    if len(registers) != point.size or kind.registers != point.size:
-        raise CodecError(f"{point}: {len(registers)} registers came for {point.size} of {point.type}")
-    if point.size == 1 and 0 <= registers[0] <= 0xFFFF:  # nearly all points
-        raw = registers[0]
+    kind, size = point.kind, point.size
+    if len(registers) != size or kind.registers != size:
+        raise CodecError(f"{point}: {len(registers)} registers came for {size} of {point.type}")
+    if size == 1 and 0 <= (raw := registers[0]) <= 0xFFFF:  # nearly all points
         return raw - 0x10000 if raw > 0x7FFF and kind.is_signed else raw
     raw = 0
     for register in registers:

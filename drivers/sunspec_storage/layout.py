@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import compress
+from operator import ne
 from typing import TYPE_CHECKING
 
 from drivers.sunspec_storage import codec, points
@@ -89,7 +91,7 @@ Measure = Callable[[Sample], Mapping[str, float]]
 
 @dataclass(slots=True)
 class _Telemetry:
-    """A measured point: where it lies, how a number becomes its registers, and what they show."""
+    """A measured point: where it lies, and how a number becomes its registers."""
 
     first: int
     size: int
@@ -97,7 +99,6 @@ class _Telemetry:
     lowest: int
     highest: int
     unimplemented: int
-    shown: float = math.nan
 
 
 @dataclass(slots=True)
@@ -116,6 +117,7 @@ class Bank:
     image: list[int]
     measure: Measure = lambda _: {}
     telemetry: list[_Telemetry] = field(default_factory=list)
+    shown: tuple[float, ...] = ()
     sample: Sample | None = None
 
     @property
@@ -173,13 +175,15 @@ class Bank:
         if self.sample is sample:
             return
         self.sample = sample
-        image, values = self.image, self.measure(sample)
+        image, measured = self.image, self.measure(sample)
         if not self.telemetry:
-            self.telemetry = [self._telemetry_of(name) for name in values]
-        for entry, value in zip(self.telemetry, values.values(), strict=True):
-            if value == entry.shown:  # most points of a steady state: their registers stand
-                continue
-            entry.shown = value
+            self.telemetry = [self._telemetry_of(name) for name in measured]
+            self.shown = (math.nan,) * len(measured)
+        values = tuple(measured.values())
+        # In a steady state most values stand, and their registers with them.
+        has_changed = map(ne, values, self.shown)
+        self.shown = values
+        for entry, value in compress(zip(self.telemetry, values, strict=True), has_changed):
             if math.isnan(value):
                 raw = entry.unimplemented
             else:

@@ -85,15 +85,20 @@ def _bounds(digits: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
 @lru_cache(maxsize=1024)
 def _template(decades: tuple[int, ...], digits: tuple[int, ...]) -> tuple[str, tuple[float, ...]]:
     """A format for values in these decades, and the factor of each; empty where one is out of reach."""
-    pieces, factors = [], []
-    for decade, count in zip(decades, digits, strict=True):
-        power = decade + _LOWEST - 2 if decade else 0
-        if decade == 1 or power >= _HIGHEST - 1:
-            return "", ()
-        shift = power % 3
-        pieces.append(f"%.{count - 1 - shift}fE{power - shift:+03d}")
-        factors.append(10.0 ** (shift - power))
-    return ",".join(pieces), tuple(factors)
+    pieces = list(map(_piece, decades, digits))
+    if ("", 0.0) in pieces:
+        return "", ()
+    return ",".join([text for text, _ in pieces]), tuple([factor for _, factor in pieces])
+
+
+@cache
+def _piece(decade: int, digits: int) -> tuple[str, float]:
+    """A format for one value in a decade, and its factor; empty where that is out of reach."""
+    power = decade + _LOWEST - 2 if decade else 0
+    if decade == 1 or power >= _HIGHEST - 1:
+        return "", 0.0
+    shift = power % 3
+    return f"%.{digits - 1 - shift}fE{power - shift:+03d}", 10.0 ** (shift - power)
 
 
 def decode_error(text: str) -> tuple[int, str]:

@@ -86,9 +86,12 @@ class _Limit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Limits:
-    """What does not change from update to update at one node: signs, and standard uncertainties."""
+    """What stays from update to update at one node: names, places, signs, standard uncertainties."""
 
     source: str
+    quantities: tuple[str, ...]
+    functions: tuple[str, ...]
+    places: tuple[int, ...]
     is_dc: bool
     sign: int
     phases: int
@@ -535,23 +538,21 @@ class Driver:
         limits = self._limits.get(node)
         if limits is None:
             limits = self._limits[node] = self._limits_at(node)
-        is_dc, sign, phases, values = limits.is_dc, limits.sign, limits.phases, update.values
-        found = _Values(
-            limits,
-            update.window_s,
-            self._value(node, "UDC" if is_dc else "URMS", values),
-            self._value(node, "IDC", values) * sign if is_dc else self._value(node, "IRMS", values),
-            self._value(node, "P", values) * sign * phases,
-            0.0 if is_dc else self._value(node, "Q", values) * sign * phases,
-            0.0 if is_dc else self._value(node, "FU", values),
-        )
-        record, at_s = self._voice.reading, update.window_s[1]
-        record(f"{node}.voltage_v", found.u_v, at_s)
-        record(f"{node}.current_a", found.i_a, at_s)
-        record(f"{node}.power_w", found.p_w, at_s)
-        record(f"{node}.reactive_power_var", found.q_var, at_s)
-        record(f"{node}.frequency_hz", found.f_hz, at_s)
-        return found
+        values = update.values
+        (u, i, p, *rest), sign = limits.places, limits.sign
+        u_v, i_a, p_w = values[u], values[i], values[p] * sign * limits.phases
+        q_var = f_hz = 0.0
+        if limits.is_dc:
+            i_a *= sign
+        else:
+            q, f = rest
+            q_var, f_hz = values[q] * sign * limits.phases, values[f]
+        if not math.isfinite(u_v + i_a + p_w + q_var + f_hz):
+            for function in limits.functions:
+                self._value(node, function, values)  # which says what is wrong
+        recorded = zip(limits.quantities, (u_v, i_a, p_w, q_var, f_hz), strict=True)
+        self._voice.readings(dict(recorded), update.window_s[1])
+        return _Values(limits, update.window_s, u_v, i_a, p_w, q_var, f_hz)
 
     def _limits_at(self, node: str) -> _Limits:
         wiring, is_dc = self._wiring(node), _is_dc(node)
@@ -560,10 +561,14 @@ class Driver:
             return _Limit(rectangular(self._of_reading(of)), rectangular(range_ * of.of_range))
 
         zero_a = rectangular(_zero_a(wiring)) if is_dc else 0.0
+        functions = ("UDC", "IDC", "P") if is_dc else ("URMS", "IRMS", "P", "Q", "FU")
         voltage = limit(points.DC_VOLTAGE if is_dc else points.AC_VOLTAGE, wiring.u_range_v)
         current = limit(points.DC_CURRENT if is_dc else points.AC_CURRENT, wiring.current_range_a)
         return _Limits(
             source=f"{self._voice.device}.{node}",
+            quantities=tuple(f"{node}.{quantity}" for quantity in _QUANTITIES),
+            functions=functions,
+            places=tuple(self._items[node, function] for function in functions),
             is_dc=is_dc,
             sign=wiring.sign,
             phases=wiring.balanced_phases,
@@ -583,6 +588,8 @@ class Driver:
             frequency=rectangular(points.FREQUENCY_OF_READING),
         )
 
+
+_QUANTITIES = ("voltage_v", "current_a", "power_w", "reactive_power_var", "frequency_hz")
 
 _UNITS = {
     "voltage_v": "V",

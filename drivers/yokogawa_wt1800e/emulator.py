@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.yokogawa_wt1800e import codec, points
-from drivers.yokogawa_wt1800e.meter import INTEGRATED, MOMENTARY, Element, Meter, Sums
+from drivers.yokogawa_wt1800e.meter import INTEGRATED, MOMENTARY, NO_SUMS, Element, Meter, Sums
 from drivers.yokogawa_wt1800e.options import Options, Wiring
 from harness.clock import now_s
 from harness.wires.scpi import (
@@ -62,15 +62,27 @@ class _Integration:
     run: int = 0
 
 
-class _Readout(NamedTuple):
-    """The numeric items that are sent: function and target, digits, and the elements behind each target.
+class _Target(NamedTuple):
+    """What is asked of one element or wiring unit."""
 
-    The last says of each target whether an integrated item is among those asked of it.
+    elements: Sequence[Element]
+    wants_integrals: bool
+    functions: tuple[str, ...]
+
+
+class _Readout(NamedTuple):
+    """The numeric items that are sent: how many digits each has, and where its value comes from.
+
+    ``places`` are the items' places among the values of all targets, one target's behind the other's.
     """
 
-    items: Sequence[tuple[str, str]]
     digits: tuple[int, ...]
-    targets: Mapping[str, tuple[Sequence[Element], bool]]
+    targets: Sequence[_Target]
+    places: Sequence[int]
+
+
+_NO_MOMENTARY = dict.fromkeys([*MOMENTARY, "NONE"], math.nan)
+_NO_INTEGRALS = dict.fromkeys(INTEGRATED, math.nan)
 
 
 class Emulator:
@@ -408,32 +420,40 @@ class Emulator:
 
     def _values(self) -> Sequence[float]:
         """All numeric items for the last update; NAN where there is nothing, INF beyond the range."""
-        items = self._items_sent().items
-        if self.frozen and self._kept is not None and len(self._kept) == len(items):
+        _, targets, places = self._items_sent()
+        if self.frozen and self._kept is not None and len(self._kept) == len(places):
             return self._kept
-        self._meter.show(self._counter, self._before, self._after, swapped_sign=self.swapped_sign)
-        found: dict[str, Mapping[str, float]] = {"": {}}
-        for target, (elements, wants_integrals) in self._items_sent().targets.items():
-            values = self._meter.momentary(elements) if self._is_shown and elements else {}
-            if wants_integrals and elements and self._integration.state != "RESet":
-                values = {**values, **self._meter.integrated(elements, *self._integral(elements[0].node))}
-            found[target] = values
-        self._kept = [found[target].get(function, math.nan) for function, target in items]
+        meter = self._meter
+        meter.show(self._counter, self._before, self._after, swapped_sign=self.swapped_sign)
+        has_integrals = self._integration.state != "RESet"
+        found: list[float] = []
+        for elements, wants_integrals, functions in targets:
+            values = meter.momentary(elements) if self._is_shown and elements else _NO_MOMENTARY
+            if wants_integrals:
+                integrals: Mapping[str, float] = _NO_INTEGRALS
+                if has_integrals and elements:
+                    integrals = meter.integrated(elements, *self._integral(elements[0].node))
+                values = {**values, **integrals}
+            found.extend(map(values.__getitem__, functions))
+        self._kept = list(map(found.__getitem__, places))
         return self._kept
 
     def _items_sent(self) -> _Readout:
         """Look the items up anew where a setting has changed."""
         if self._readout is None:
             items = [self._items.get(index, ("NONE", "")) for index in range(1, self._item_count + 1)]
-            targets: dict[str, tuple[list[Element], bool]] = {}
+            asked: dict[str, list[str]] = {}
             for function, target in items:
-                if target:
-                    elements = self._target(target)
-                    is_wired = all(element.wiring is not None for element in elements)
-                    wants = function in INTEGRATED or targets.get(target, ([], False))[1]
-                    targets[target] = (elements if is_wired else [], wants)
+                asked.setdefault(target, []).append(function)
+            targets, known = [], []
+            for target, functions in asked.items():
+                elements = self._target(target) if target else []
+                is_wired = all(element.wiring is not None for element in elements)
+                wants_integrals = not INTEGRATED.isdisjoint(functions)
+                targets.append(_Target(elements if is_wired else [], wants_integrals, tuple(functions)))
+                known += [(function, target) for function in functions]
             digits = [points.ENERGY_DIGITS if item[0] in INTEGRATED else points.DIGITS for item in items]
-            self._readout = _Readout(items, tuple(digits), targets)
+            self._readout = _Readout(tuple(digits), targets, [known.index(item) for item in items])
         return self._readout
 
     def _forget_settings(self) -> None:
@@ -444,7 +464,7 @@ class Emulator:
     def _integral(self, node: str) -> tuple[Sums, float]:
         """What a node has integrated up to the last update, or up to the stop, and in how many seconds."""
         integration = self._integration
-        sums, seconds = integration.before.get(node, Sums()), integration.before_s
+        sums, seconds = integration.before.get(node, NO_SUMS), integration.before_s
         if integration.state == "STARt":
             since, shown = integration.since[node], self._after[node]
             if shown.time_s > since.time_s:
@@ -510,7 +530,7 @@ class Emulator:
             timer_s=integration.timer_s,
             before_s=integration.before_s + self._plant.now_s - integration.started_s,
             before={
-                node: integration.before.get(node, Sums()).plus(integration.since[node], now)
+                node: integration.before.get(node, NO_SUMS).plus(integration.since[node], now)
                 for node, now in self._totals().items()
             },
             run=integration.run + 1,

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain, repeat
+from operator import add, mul, sub, truediv
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +25,9 @@ MOMENTARY = frozenset({"U", "I", "URMS", "IRMS", "UDC", "IDC", "P", "S", "Q", "L
 INTEGRATED = frozenset({"WH", "WHP", "WHM", "AH", "AHP", "AHM", "TIME"})
 
 _QUANTITIES = "uipqf"
-_DRAWS = Struct(f"<{6 * len(_QUANTITIES)}h")
+_ELEMENTS = 6
+"""Most elements that an instrument of this family has."""
+_DRAWS = Struct(f"<{_ELEMENTS * len(_QUANTITIES)}h")
 """One number for each quantity of six elements: as much as one hash gives."""
 _FULL_DRAW = 32768.0
 
@@ -70,30 +74,40 @@ class Sums(NamedTuple):
         )
 
 
-Error = tuple[float, float, float]
-"""What a channel makes of a true value: factor, offset, and what the noise's draw is multiplied by."""
+NO_SUMS = Sums()
 
 
 class _Channel(NamedTuple):
-    """One connected element as its settings have it."""
+    """One connected element as its settings have it; what it makes of a true value, for each quantity.
+
+    It shows ``gain * value + offset + noise * draw``. Signs and scaling are in the gains: behind a current
+    sensor that is not scaled back the element sees the secondary current.
+    """
 
     node: str
     phase: int
-    sign: int
     is_dc: bool
+    sign: int
     factor: float
-    most_v: float
-    most_a: float
-    first_draw: int
-    u: Error
-    i: Error
-    p: Error
-    q: Error
-    f: Error
+    gains: tuple[float, ...]
+    offsets: tuple[float, ...]
+    noises: tuple[float, ...]
 
 
-_Flow = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], float, float, float, float]
-"""Means at one node over an update: volts, amperes and shares of the phases, W, var, A (direct) and Hz."""
+class _Table(NamedTuple):
+    """All elements' channels in a row, five quantities each, so that one pass computes an update."""
+
+    places: tuple[tuple[str, int], ...]
+    gains: tuple[float, ...]
+    offsets: tuple[float, ...]
+    noises: tuple[float, ...]
+
+
+_Flow = tuple[tuple[float, ...], ...]
+"""Means over an update of each phase of a node: V, A (direct or rms), W, var and Hz."""
+
+_NOTHING = (0.0,) * len(_QUANTITIES)
+_OVER_RANGE = dict.fromkeys(MOMENTARY, math.inf)
 
 
 class _Counting(NamedTuple):
@@ -120,18 +134,23 @@ class Meter:
         self._elements = elements
         self._systematic: dict[tuple[int, str], tuple[float, float]] = {}
         self._channels: dict[int, _Channel] = {}
+        self._limits: dict[int, tuple[bool, float, float]] = {}
         self._countings: dict[tuple[int, int], _Counting] = {}
         self._update = -1
         self._before: Mapping[str, NodeTotals] = {}
         self._after: Mapping[str, NodeTotals] = {}
         self._turn = 1
-        self._noise: tuple[float, ...] = ()
-        self._flows: dict[str, _Flow] = {}
+        self._draws: tuple[int, ...] = ()
+        self._table: _Table | None = None
+        self._shown: list[float] = []
 
     def forget_settings(self) -> None:
         """Take ranges and ratios anew."""
         self._channels.clear()
+        self._limits.clear()
         self._countings.clear()
+        self._table = None
+        self._shown.clear()
 
     def show(
         self,
@@ -142,50 +161,46 @@ class Meter:
         swapped_sign: bool,
     ) -> None:
         """Choose the update that items are computed for: its number, and the totals at its ends."""
-        self._turn = -1 if swapped_sign else 1
+        turn = -1 if swapped_sign else 1
+        if turn != self._turn:
+            self._turn = turn
+            self.forget_settings()
         if update == self._update:
             return
         self._update, self._before, self._after = update, before, after
-        self._flows.clear()
+        self._shown.clear()
         # One hash an update: a draw for each quantity by a hash of its own took longer than all the rest.
         key = f"{self._key}/noise/{update}".encode()
-        self._noise = _DRAWS.unpack(blake2b(key, digest_size=_DRAWS.size).digest())
+        self._draws = _DRAWS.unpack(blake2b(key, digest_size=_DRAWS.size).digest())
 
     def momentary(self, elements: Sequence[Element]) -> Mapping[str, float]:
         """Items of one element or wiring unit that are no integrals; all INF beyond a range."""
-        u_v = i_a = u_dc_v = i_dc_a = p_w = q_var = s_va = f_hz = 0.0
+        shown = self._shown or self._compute()
+        u_v = i_a = u_dc_v = i_dc_a = p_w = q_var = s_va = hertz = 0.0
         for element in elements:
-            channel = self._channels.get(element.number) or self._channel(element)
-            node, phase, sign, is_dc, factor, most_v, most_a, first, u, i, p, q, f = channel
-            flow = self._flows.get(node) or self._flow(node)
-            phase_volts, phase_amperes, shares, node_w, node_var, direct_a, node_hz = flow
-            u_draw, i_draw, p_draw, q_draw, f_draw = self._noise[first : first + 5]
-            sign *= self._turn
-            # Behind a current sensor that is not scaled back the element sees the secondary current.
-            through = shares[phase] * factor * sign
-            p_w += p[0] * node_w * through + p[1] + p[2] * p_draw
-            volts = u[0] * phase_volts[phase] + u[1] + u[2] * u_draw
+            number = element.number
+            volts, amperes, power_w, reactive_var, hertz = shown[5 * number - 5 : 5 * number]
+            is_dc, most_v, most_a = self._limits[number]
             if is_dc:
-                current_a = i[0] * direct_a * factor * sign + i[1] + i[2] * i_draw
                 u_dc_v += volts
-                i_dc_a += current_a
-                amperes = abs(current_a)
-            else:
-                volts = max(volts, 0.0)
-                amperes = max(i[0] * phase_amperes[phase] * factor + i[1] + i[2] * i_draw, 0.0)
-                q_var += q[0] * node_var * through + q[1] + q[2] * q_draw
-                f_hz = f[0] * node_hz + f[1] + f[2] * f_draw
-            if abs(volts) > most_v or amperes > most_a:
-                return dict.fromkeys(MOMENTARY, math.inf)
+                i_dc_a += amperes
+                amperes = abs(amperes)
+            elif volts < 0.0 or amperes < 0.0:  # errors around zero: rms values have no sign
+                volts, amperes = max(volts, 0.0), max(amperes, 0.0)
+            if amperes > most_a or abs(volts) > most_v:
+                return _OVER_RANGE
             u_v += volts
             i_a += amperes
+            p_w += power_w
+            q_var += reactive_var
             s_va += volts * amperes
         count = len(elements)
+        u_v, i_a = u_v / count, i_a / count
         return {
-            "U": u_v / count,
-            "URMS": u_v / count,
-            "I": i_a / count,
-            "IRMS": i_a / count,
+            "U": u_v,
+            "URMS": u_v,
+            "I": i_a,
+            "IRMS": i_a,
             "UDC": u_dc_v / count,
             "IDC": i_dc_a / count,
             "P": p_w,
@@ -194,8 +209,34 @@ class Meter:
             "LAMBDA": p_w / s_va if s_va > 0.0 else math.nan,
             "PHI": math.degrees(math.atan2(q_var, p_w)),
             # A wiring unit has no frequency, and neither has a direct voltage.
-            "FU": f_hz if count == 1 and f_hz > 0.0 else math.nan,
+            "FU": hertz if count == 1 and hertz > 0.0 else math.nan,
         }
+
+    def _compute(self) -> list[float]:
+        """Compute what all elements show of the update, five quantities each."""
+        table = self._table or self._lay_out()
+        flows = _flows(self._before, self._after)
+        true: list[float] = []
+        for node, phase in table.places:
+            true += flows[node][phase] if node else _NOTHING
+        errors = map(add, table.offsets, map(mul, table.noises, self._draws))
+        self._shown = list(map(add, map(mul, table.gains, true), errors))
+        return self._shown
+
+    def _lay_out(self) -> _Table:
+        """Put all elements' channels in a row; those that are not connected show nothing."""
+        idle = _Channel("", 0, False, 1, 0.0, _NOTHING, _NOTHING, _NOTHING)
+        row = [
+            self._channel(self._elements[n]) if n in self._elements and self._elements[n].wiring else idle
+            for n in range(1, _ELEMENTS + 1)
+        ]
+        self._table = _Table(
+            tuple((each.node, each.phase) for each in row),
+            tuple(chain.from_iterable(each.gains for each in row)),
+            tuple(chain.from_iterable(each.offsets for each in row)),
+            tuple(chain.from_iterable(each.noises for each in row)),
+        )
+        return self._table
 
     def integrated(self, elements: Sequence[Element], sums: Sums, seconds: float) -> Mapping[str, float]:
         """Integrated items of one element or wiring unit, in Wh, Ah and s.
@@ -207,9 +248,11 @@ class Meter:
         key = elements[0].number, len(elements)
         is_dc, sign, wh, wh_drift, ah, ah_drift = self._countings.get(key) or self._counting(elements)
         sign *= self._turn
-        wh_plus, wh_minus = _both_ways(sums.out_j, sums.in_j, wh, wh_drift * seconds, sign)
+        out_j, in_j, charge_out_c, charge_in_c = sums
+        wh_plus, wh_minus = _both_ways(out_j, in_j, wh, wh_drift * seconds, sign)
         # Of alternating current only a direct part is charge.
-        charge_out_c, charge_in_c = (sums.charge_out_c, sums.charge_in_c) if is_dc else (0.0, 0.0)
+        if not is_dc:
+            charge_out_c = charge_in_c = 0.0
         ah_plus, ah_minus = _both_ways(charge_out_c, charge_in_c, ah, ah_drift * seconds, sign)
         return {
             "WH": wh_plus - wh_minus,
@@ -240,11 +283,6 @@ class Meter:
         )
         return counting
 
-    def _flow(self, node: str) -> _Flow:
-        """Compute what flowed at a node in the update."""
-        flow = self._flows[node] = _flow_between(self._before[node], self._after[node])
-        return flow
-
     def _channel(self, element: Element) -> _Channel:
         """Compute what only settings change."""
         wiring = element.wiring
@@ -255,29 +293,37 @@ class Meter:
         of_i = points.DC_CURRENT if is_dc else points.AC_CURRENT
         of_p = points.DC_POWER if is_dc else points.AC_POWER
         of_f = points.Accuracy(points.FREQUENCY_OF_READING / 4, 0.0)
-        range_w = element.u_range_v * element.current_range_a
+        range_a = element.current_range_a
+        range_w = element.u_range_v * range_a
+        factor = (element.ratio if element.is_scaled else 1.0) / wiring.ct_ratio
+        signed = factor * wiring.sign * self._turn
+        gains, offsets, noises = [], [], []
+        for quantity, limits, range_, scale in (
+            ("u", of_u, element.u_range_v, 1.0),
+            ("i", of_i, range_a, signed if is_dc else factor),
+            ("p", of_p, range_w, signed),
+            ("q", of_p, range_w, 0.0 if is_dc else signed),
+            ("f", of_f, 0.0, 0.0 if is_dc else 1.0),
+        ):
+            # Within the accuracy: most of an error stays for the instrument's life, some of it is noise.
+            gain, offset = self._systematics(element, quantity)
+            of_range = limits.of_range * range_ if scale else 0.0
+            gains.append((1.0 + gain * limits.of_reading) * scale)
+            offsets.append(offset * of_range)
+            noises.append(0.1 * of_range / _FULL_DRAW)
+        over = points.OVER_RANGE
+        self._limits[element.number] = is_dc, over * element.u_range_v, over * range_a
         channel = self._channels[element.number] = _Channel(
             element.node,
             element.phase,
-            wiring.sign,
             is_dc,
-            (element.ratio if element.is_scaled else 1.0) / wiring.ct_ratio,
-            points.OVER_RANGE * element.u_range_v,
-            points.OVER_RANGE * element.current_range_a,
-            len(_QUANTITIES) * (element.number - 1),
-            self._error(element, "u", of_u, element.u_range_v),
-            self._error(element, "i", of_i, element.current_range_a),
-            self._error(element, "p", of_p, range_w),
-            self._error(element, "q", of_p, range_w),
-            self._error(element, "f", of_f, 0.0),
+            wiring.sign,
+            factor,
+            tuple(gains),
+            tuple(offsets),
+            tuple(noises),
         )
         return channel
-
-    def _error(self, element: Element, quantity: str, limits: points.Accuracy, range_: float) -> Error:
-        """Error within the accuracy: most of it stays for the instrument's life, some of it is noise."""
-        gain, offset = self._systematics(element, quantity)
-        of_range = limits.of_range * range_
-        return 1.0 + gain * limits.of_reading, offset * of_range, 0.1 * of_range / _FULL_DRAW
 
     def _systematics(self, element: Element, quantity: str) -> tuple[float, float]:
         """Gain and offset of one channel, as shares of their limits."""
@@ -304,36 +350,42 @@ def _both_ways(plus: float, minus: float, factor: float, drift: float, sign: int
     return (plus, minus) if sign > 0 else (minus, plus)
 
 
-def _flow_between(before: NodeTotals, after: NodeTotals) -> _Flow:
-    seconds = after.time_s - before.time_s
-    volts = _roots(before.voltage_square_v2s, after.voltage_square_v2s, seconds)
-    amperes = _roots(before.current_square_a2s, after.current_square_a2s, seconds)
-    if len(volts) == 1:
-        shares: tuple[float, ...] = (1.0,)
-    else:
-        (u1, u2, u3), (i1, i2, i3) = volts, amperes
-        apparent = u1 * i1 + u2 * i2 + u3 * i3
-        shares = (u1 * i1 / apparent, u2 * i2 / apparent, u3 * i3 / apparent) if apparent else _ALIKE
-    energy_j = after.energy_out_j - before.energy_out_j - after.energy_in_j + before.energy_in_j
-    charge_c = after.charge_out_c - before.charge_out_c - after.charge_in_c + before.charge_in_c
-    return (
-        volts,
-        amperes,
-        shares,
-        energy_j / seconds,
-        (after.reactive_vars - before.reactive_vars) / seconds,
-        charge_c / seconds,
-        (after.cycles - before.cycles) / seconds,
-    )
-
-
-_ALIKE = (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0)
-
-
-def _roots(before: tuple[float, ...], after: tuple[float, ...], seconds: float) -> tuple[float, ...]:
-    """Root mean squares of one or three phases; rounding may leave a little less than nothing."""
-    sqrt = math.sqrt
-    if len(before) == 1:
-        return (sqrt(abs(after[0] - before[0]) / seconds),)
-    (b1, b2, b3), (a1, a2, a3) = before, after
-    return sqrt(abs(a1 - b1) / seconds), sqrt(abs(a2 - b2) / seconds), sqrt(abs(a3 - b3) / seconds)
+def _flows(before: Mapping[str, NodeTotals], after: Mapping[str, NodeTotals]) -> dict[str, _Flow]:
+    """Give the means of each node between two looks; power goes to the phases as apparent power does."""
+    squares_before: list[float] = []
+    squares_after: list[float] = []
+    for node, shown in after.items():
+        since = before[node]
+        squares_before += since.voltage_square_v2s
+        squares_before += since.current_square_a2s
+        squares_after += shown.voltage_square_v2s
+        squares_after += shown.current_square_a2s
+        seconds = shown.time_s - since.time_s
+    # Root mean squares of all nodes in one pass; rounding may leave a little less than nothing.
+    means = map(truediv, map(sub, squares_after, squares_before), repeat(seconds))
+    roots = list(map(math.sqrt, map(abs, means)))
+    flows: dict[str, _Flow] = {}
+    first = 0
+    for node, shown in after.items():
+        since = before[node]
+        power_w = (shown.energy_out_j - since.energy_out_j - shown.energy_in_j + since.energy_in_j) / seconds
+        if len(shown.voltage_square_v2s) == 1:
+            charge_c = shown.charge_out_c - since.charge_out_c - shown.charge_in_c + since.charge_in_c
+            flows[node] = ((roots[first], charge_c / seconds, power_w, 0.0, 0.0),)
+            first += 2
+            continue
+        reactive_var = (shown.reactive_vars - since.reactive_vars) / seconds
+        hertz = (shown.cycles - since.cycles) / seconds
+        u1, u2, u3, i1, i2, i3 = roots[first : first + 6]
+        first += 6
+        s1, s2, s3 = u1 * i1, u2 * i2, u3 * i3
+        if apparent_va := s1 + s2 + s3:
+            s1, s2, s3 = s1 / apparent_va, s2 / apparent_va, s3 / apparent_va
+        else:
+            s1 = s2 = s3 = 1.0 / 3.0
+        flows[node] = (
+            (u1, i1, s1 * power_w, s1 * reactive_var, hertz),
+            (u2, i2, s2 * power_w, s2 * reactive_var, hertz),
+            (u3, i3, s3 * power_w, s3 * reactive_var, hertz),
+        )
+    return flows

@@ -8,28 +8,36 @@ from __future__ import annotations
 from harness.plant.battery import BatteryString
 from harness.plant.bms import Bms
 from harness.plant.converter import Converter
+from harness.plant.generator import Generator, GeneratorState
 from harness.plant.grid import Grid
 from harness.plant.history import NodeTotals
 from harness.plant.load import CriticalLoad
 from harness.plant.rig_plant import EnergyBalance, RigPlant
+from harness.plant.solar import SolarArray
 from harness.plant.spec import (
     BatterySpec,
     BmsSpec,
     CellSpread,
     ConverterSpec,
     FrequencyTrip,
+    GeneratorSpec,
     GridSpec,
+    Harmonic,
     LoadKind,
     LoadSpec,
     PlantSpec,
     RideBand,
     RideMode,
     RideThrough,
+    RlcSpec,
+    SolarSpec,
+    TransferSwitchSpec,
     TripStep,
     ieee1547_category_2,
     ieee1547_category_3,
     japan_frt,
 )
+from harness.plant.transfer_switch import Side, TransferSwitch
 
 __all__ = [
     "BatterySpec",
@@ -42,8 +50,12 @@ __all__ = [
     "CriticalLoad",
     "EnergyBalance",
     "FrequencyTrip",
+    "Generator",
+    "GeneratorSpec",
+    "GeneratorState",
     "Grid",
     "GridSpec",
+    "Harmonic",
     "LoadKind",
     "LoadSpec",
     "NodeTotals",
@@ -52,6 +64,12 @@ __all__ = [
     "RideMode",
     "RideThrough",
     "RigPlant",
+    "RlcSpec",
+    "Side",
+    "SolarArray",
+    "SolarSpec",
+    "TransferSwitch",
+    "TransferSwitchSpec",
     "TripStep",
     "ieee1547_category_2",
     "ieee1547_category_3",

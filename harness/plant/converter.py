@@ -23,9 +23,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from harness.plant.battery import BatteryString
-from harness.plant.grid import Triple
 from harness.plant.load import CriticalLoad
-from harness.plant.network import DEAD, Flow
+from harness.plant.network import DEAD, Flow, Triple
 from harness.plant.spec import ConverterSpec, RideBand, RideMode
 from harness.plant.timers import Timers
 from harness.roles import OperatingState

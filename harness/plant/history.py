@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.plant.network import EMF, NODES, ZERO, Flow, Phasors, Triple, means_between
+from harness.plant.network import DEAD, EMF, NODES, STANDBY, ZERO, Flow, Phasors, Triple, means_between
 
 FloatArray = NDArray[np.float64]
 
@@ -79,8 +80,12 @@ class Turning(NamedTuple):
     to_hz: float
 
 
+STILL = Turning(0.0, 0.0, 0.0)
+"""Where nothing turns."""
+
+
 class AcStretch(NamedTuple):
-    """A stretch of linear phasors."""
+    """A stretch of linear phasors, and how the frames of mains, bus and second source turn in it."""
 
     start_s: float
     end_s: float
@@ -88,6 +93,13 @@ class AcStretch(NamedTuple):
     after: Flow
     grid: Turning
     bus: Turning
+    standby: Turning = STILL
+
+    def turning(self, node: str) -> Turning:
+        """Frame of a node's phasors."""
+        if node == "grid_ac":
+            return self.grid
+        return self.standby if node == STANDBY else self.bus
 
 
 class DcStretch(NamedTuple):
@@ -107,10 +119,12 @@ class History:
         now_s: until when it reaches.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, more_nodes: Sequence[str] = ()) -> None:
         self.now_s = 0.0
+        self._nodes = (*NODES, *more_nodes)
+        self._all_nodes = (*self._nodes, EMF)
         # At the AC nodes until the start of the last stretch.
-        self._closed = dict.fromkeys((*NODES, EMF), _NOTHING)
+        self._closed = dict.fromkeys(self._all_nodes, _NOTHING)
         self._ac: list[AcStretch] = []
         self._dc: list[DcStretch] = []
         # The last stretch: it reaches until now, whatever end it was made with.
@@ -122,20 +136,24 @@ class History:
     def add_ac(self, stretch: AcStretch) -> None:
         """Take the next stretch; a steady one lengthens the one before."""
         is_steady = stretch.before is stretch.after
-        if not (is_steady and self.goes_on(stretch.after, stretch.grid, stretch.bus)):
+        if not (is_steady and self.goes_on(stretch.after, stretch.grid, stretch.bus, stretch.standby)):
             if self._open is not None:
                 self._close(self._open, stretch.start_s)
             self._open = stretch
             self._rates = {}
         self.now_s = stretch.end_s
 
-    def goes_on(self, flow: Flow, grid: Turning, bus: Turning) -> bool:
+    def goes_on(self, flow: Flow, grid: Turning, bus: Turning, standby: Turning = STILL) -> bool:
         """Whether the last stretch is steady and these phasors and angles go on from it."""
         last = self._open
         if last is None or not (last.before is last.after is flow):
             return False
         duration_s = self.now_s - last.start_s
-        return _goes_on(last.grid, grid, duration_s) and _goes_on(last.bus, bus, duration_s)
+        return (
+            _goes_on(last.grid, grid, duration_s)
+            and _goes_on(last.bus, bus, duration_s)
+            and _goes_on(last.standby, standby, duration_s)
+        )
 
     def lengthen(self, end_s: float) -> None:
         """Let the last stretch, one that goes on, reach to a time."""
@@ -152,9 +170,11 @@ class History:
         if not self._rates:
             grid_hz = _turns_a_second(last.grid, last.before.grid_v, last.after.grid_v)
             bus_hz = _turns_a_second(last.bus, last.before.bus_v, last.after.bus_v)
-            means = means_between(last.before, last.after)
+            standby_hz = _turns_a_second(last.standby, last.before.standby_v, last.after.standby_v)
+            own_hz = {"grid_ac": grid_hz, STANDBY: standby_hz}
+            means = means_between(last.before, last.after, self._all_nodes)
             self._rates = {
-                node: (*mean, grid_hz if node == "grid_ac" else bus_hz)
+                node: (*mean, own_hz.get(node, bus_hz))
                 for node, mean in zip(self._closed, means, strict=True)
             }
         return self._rates
@@ -193,8 +213,8 @@ class History:
                 0.0,
                 0.0,
             )
-        if node not in NODES:
-            raise ValueError(f"plant: no node {node!r}; there are {', '.join(NODES)}, battery_dc")
+        if node not in self._nodes:
+            raise ValueError(f"plant: no node {node!r}; there are {', '.join(self._nodes)}, battery_dc")
         return self._ac_totals(node)
 
     def source_energy_j(self) -> tuple[float, float]:
@@ -218,9 +238,9 @@ class History:
         """
         node, _, quantity = channel.partition(".")
         is_dc = node == "battery_dc" and quantity in {"u_v", "i_a"}
-        if not is_dc and not (node in NODES and quantity in AC_CHANNELS):
+        if not is_dc and not (node in self._nodes and quantity in AC_CHANNELS):
             raise ValueError(
-                f"plant: no channel {channel!r}; there are {', '.join(NODES)} with "
+                f"plant: no channel {channel!r}; there are {', '.join(self._nodes)} with "
                 f"{', '.join(AC_CHANNELS)}, and battery_dc.u_v, battery_dc.i_a"
             )
         end_s = start_s + count / sample_rate_hz
@@ -308,19 +328,30 @@ def _ac_samples(part: list[AcStretch], times_s: FloatArray, node: str, place: in
     """sqrt(2) Im(phasor exp(j angle)): a voltage of phase 1 rises through zero at angle zero."""
     if not part:
         return np.zeros(0)
-    is_current, phase = place >= 3, place % 3
     starts_s = np.array([s.start_s for s in part])
     index = np.clip(np.searchsorted(starts_s, times_s, side="right") - 1, 0, len(part) - 1)
     durations_s = np.array([s.end_s - s.start_s for s in part])
-    before = np.array([s.before.at(node)[is_current][phase] for s in part])
-    after = np.array([s.after.at(node)[is_current][phase] for s in part])
-    turning = np.array([s.grid if node == "grid_ac" else s.bus for s in part])
+    turning = np.array([s.turning(node) for s in part])
     since_s = times_s - starts_s[index]
     share = since_s / durations_s[index]
     from_hz, to_hz = turning[index, 1], turning[index, 2]
     turns = turning[index, 0] % 1.0 + since_s * (from_hz + 0.5 * share * (to_hz - from_hz))
-    phasor = before[index] + share * (after[index] - before[index])
-    return np.asarray(math.sqrt(2.0) * (phasor * np.exp(2j * np.pi * turns)).imag, dtype=np.float64)
+    samples = np.zeros(len(times_s))
+    for order in sorted(
+        {1, *(order for s in part for flow in (s.before, s.after) for order, _ in flow.overtones)}
+    ):
+        before = np.array([_phasor(s.before, order, node, place) for s in part])
+        after = np.array([_phasor(s.after, order, node, place) for s in part])
+        phasor = before[index] + share * (after[index] - before[index])
+        samples += math.sqrt(2.0) * (phasor * np.exp(2j * np.pi * order * turns)).imag
+    return samples
+
+
+def _phasor(flow: Flow, order: int, node: str, place: int) -> complex:
+    """One voltage or current of an order."""
+    of_order = flow if order == 1 else dict(flow.overtones).get(order, DEAD)
+    is_current, phase = place >= 3, place % 3
+    return of_order.at(node)[is_current][phase]
 
 
 def _dc_samples(stretches: list[DcStretch], times_s: FloatArray, end_s: float, quantity: str) -> FloatArray:

@@ -1,18 +1,23 @@
 """The rig's AC network: source impedance, transfer switch, converter and load, solved for phasors.
 
 Kirchhoff's laws phase by phase, neutral stiff; phasors are RMS in a frame that turns with the source (mains
-connected) or with the island. Not modelled: cables inside the site, filters, the transfer switch's own drop.
+connected) or with the island. Harmonics of the source are solved apart, order by order, with h times its
+reactance and the load's admittance at that order: converter, solar array and constant-power loads draw no
+harmonic current. Powers and squares of all orders add (Parseval), so that totals hold distortion too; what
+is protected or controlled by voltage sees the fundamental. Not modelled: cables inside the site, filters, the
+transfer switch's own drop, harmonics in step with each other over a ramp of the frequency.
 """
 
 from __future__ import annotations
 
 import cmath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from harness.plant.load import CriticalLoad
-from harness.plant.spec import LoadKind
+if TYPE_CHECKING:
+    from harness.plant.load import CriticalLoad
+    from harness.plant.spec import Harmonic
 
 Phasors = tuple[complex, complex, complex]
 
@@ -27,9 +32,16 @@ SEQUENCE: Phasors = (1.0 + 0j, OPERATOR**2, OPERATOR)
 ZERO: Phasors = (0j, 0j, 0j)
 
 NODES = ("grid_ac", "pcs_ac", "load_ac")
+"""Nodes that every rig has."""
 
 EMF = "emf"
 """The source behind its impedance, beside the nodes."""
+
+STANDBY = "standby_ac"
+"""Terminals of the second source of a rig that has one; positive into it."""
+
+SOLAR = "solar_ac"
+"""Terminals of the solar array of a rig that has one; positive out of it."""
 
 
 class Means(NamedTuple):
@@ -44,6 +56,46 @@ class Means(NamedTuple):
     power_va: complex
     voltage_square_v2: Triple
     current_square_a2: Triple
+
+
+class Sequences(NamedTuple):
+    """Symmetric components of three phasors, each as that of phase 1 (Fortescue 1918).
+
+    Attributes:
+        zero: (a + b + c) / 3.
+        positive: (a + w b + w² c) / 3 with w the turn by 120 degrees.
+        negative: (a + w² b + w c) / 3.
+    """
+
+    zero: complex
+    positive: complex
+    negative: complex
+
+    @property
+    def unbalance(self) -> float:
+        """Negative over positive sequence (IEC 61000-4-30, from memory); infinite without the latter."""
+        return abs(self.negative) / abs(self.positive) if self.positive else float("inf")
+
+    def phasors(self) -> Phasors:
+        """Three phases again."""
+        zero, positive, negative = self
+        back, ahead = SEQUENCE[1], OPERATOR
+        return (
+            zero + positive + negative,
+            zero + back * positive + ahead * negative,
+            zero + ahead * positive + back * negative,
+        )
+
+
+def sequences(phasors: Phasors) -> Sequences:
+    """Take three phasors apart into symmetric components."""
+    one, two, three = phasors
+    ahead, back = OPERATOR, SEQUENCE[1]
+    return Sequences(
+        (one + two + three) / 3.0,
+        (one + ahead * two + back * three) / 3.0,
+        (one + back * two + ahead * three) / 3.0,
+    )
 
 
 def power_va(voltage_v: Phasors, current_a: Phasors) -> complex:
@@ -63,6 +115,10 @@ class Flow:
         pcs_a: out of the converter.
         load_a: into the load.
         grid_a: out of the site into the source.
+        standby_v: at the terminals of the second source.
+        standby_a: out of the site into the second source.
+        solar_a: out of the solar array.
+        overtones: (order, flow) of the source's harmonics, in a frame that turns order times as fast.
         power_va: P + jQ out of the converter.
         positive_v: positive sequence of the bus voltage.
     """
@@ -73,6 +129,10 @@ class Flow:
     pcs_a: Phasors
     load_a: Phasors
     grid_a: Phasors
+    standby_v: Phasors = ZERO
+    standby_a: Phasors = ZERO
+    solar_a: Phasors = ZERO
+    overtones: tuple[tuple[int, Flow], ...] = ()
     power_va: complex = field(init=False)
     positive_v: complex = field(init=False)
     _means: tuple[Means, ...] | None = field(default=None, init=False)
@@ -83,34 +143,42 @@ class Flow:
         self.positive_v = (one + OPERATOR * two + SEQUENCE[1] * three) / 3.0
         self.power_va = power_va(self.bus_v, self.pcs_a)
 
+    @property
+    def negative_v(self) -> complex:
+        """Negative sequence of the bus voltage."""
+        return sequences(self.bus_v).negative
+
     def at(self, node: str) -> tuple[Phasors, Phasors]:
-        """Voltages and currents at one of ``NODES``, or at ``EMF``."""
+        """Voltages and currents at one of ``NODES``, at ``EMF``, ``STANDBY`` or ``SOLAR``."""
         if node == "pcs_ac":
             return self.bus_v, self.pcs_a
         if node == "load_ac":
             return self.bus_v, self.load_a
+        if node == STANDBY:
+            return self.standby_v, self.standby_a
+        if node == SOLAR:
+            return self.bus_v, self.solar_a
         return (self.grid_v if node == "grid_ac" else self.emf_v), self.grid_a
 
-    def means(self) -> tuple[Means, ...]:
-        """Means while nothing changes, at ``NODES`` and at ``EMF``."""
+    def means(self, nodes: Sequence[str]) -> tuple[Means, ...]:
+        """Means while nothing changes, at the nodes of this rig (always the same ones)."""
         if self._means is None:
-            bus_v2, grid_a2 = _squares(self.bus_v), _squares(self.grid_a)
-            grid_v2 = bus_v2 if self.grid_v is self.bus_v else _squares(self.grid_v)
-            self._means = (
-                Means(power_va(self.grid_v, self.grid_a), grid_v2, grid_a2),
-                Means(self.power_va, bus_v2, _squares(self.pcs_a)),
-                Means(power_va(self.bus_v, self.load_a), bus_v2, _squares(self.load_a)),
-                Means(power_va(self.emf_v, self.grid_a), _squares(self.emf_v), grid_a2),
-            )
+            self._means = tuple(self._mean(*self.at(node)) for node in nodes)
+            for _, flow in self.overtones:
+                self._means = _added(self._means, flow.means(nodes))
         return self._means
 
+    @staticmethod
+    def _mean(voltage_v: Phasors, current_a: Phasors) -> Means:
+        return Means(power_va(voltage_v, current_a), _squares(voltage_v), _squares(current_a))
 
-def means_between(before: Flow, after: Flow) -> tuple[Means, ...]:
+
+def means_between(before: Flow, after: Flow, nodes: Sequence[str]) -> tuple[Means, ...]:
     """Means while all phasors run linearly from one flow to the other: exact, by Simpson's weights."""
     if before is after:
-        return after.means()
+        return after.means(nodes)
     found = []
-    for node, first, last in zip((*NODES, EMF), before.means(), after.means(), strict=True):
+    for node, first, last in zip(nodes, before.means(nodes), after.means(nodes), strict=True):
         (v0, i0), (v1, i1) = before.at(node), after.at(node)
         middle_v, middle_a = _sum(v0, v1), _sum(i0, i1)
         found.append(
@@ -120,7 +188,28 @@ def means_between(before: Flow, after: Flow) -> tuple[Means, ...]:
                 _sixth(first.current_square_a2, last.current_square_a2, _squares(middle_a)),
             )
         )
-    return tuple(found)
+    means = tuple(found)
+    for first_flow, last_flow in _pairs(before, after):
+        middle = tuple(_middle(first_flow, last_flow, node) for node in nodes)
+        means = _added(means, middle)
+    return means
+
+
+def _middle(before: Flow, after: Flow, node: str) -> Means:
+    """Four sixths of a harmonic at the middle: the ends stand in the means of the flows already."""
+    (v0, i0), (v1, i1) = before.at(node), after.at(node)
+    middle_v, middle_a = _sum(v0, v1), _sum(i0, i1)
+    return Means(
+        power_va(middle_v, middle_a) / 6.0,
+        _sixth((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), _squares(middle_v)),
+        _sixth((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), _squares(middle_a)),
+    )
+
+
+def _pairs(before: Flow, after: Flow) -> list[tuple[Flow, Flow]]:
+    """Harmonics at both ends, nothing where an end has none."""
+    first, last = dict(before.overtones), dict(after.overtones)
+    return [(first.get(order, DEAD), last.get(order, DEAD)) for order in {**first, **last}]
 
 
 def mean_power_va(before: Flow, after: Flow) -> complex:
@@ -131,46 +220,141 @@ def mean_power_va(before: Flow, after: Flow) -> complex:
     return (before.power_va + after.power_va + middle_va) / 6.0
 
 
-def connected(emf_v: Triple, impedance_ohm: complex, pcs_a: complex, load: CriticalLoad) -> Flow:
-    """Solve with the mains connected; ``pcs_a`` is the positive-sequence current of the converter."""
-    emf = _balanced(emf_v)
-    pcs = (pcs_a, pcs_a * SEQUENCE[1], pcs_a * SEQUENCE[2])
-    if load.spec.kind is LoadKind.RESISTIVE:
-        conductance_s = load.conductance_s()
-        share = 1.0 / (1.0 + impedance_ohm * conductance_s)
-        (e1, e2, e3), (i1, i2, i3) = emf, pcs
-        bus = (
-            (e1 + impedance_ohm * i1) * share,
-            (e2 + impedance_ohm * i2) * share,
-            (e3 + impedance_ohm * i3) * share,
-        )
-        v1, v2, v3 = bus
-        load_a = (v1 * conductance_s, v2 * conductance_s, v3 * conductance_s)
-    else:
-        bus = emf
-        # A contraction by |Z I / V|, below 1 % for any source worth the name: six rounds are below 1e-12.
-        for _ in range(6):
-            load_a = _three(load.phase_current_a(v) for v in bus)
-            bus = _three(e + impedance_ohm * (i - j) for e, i, j in zip(emf, pcs, load_a, strict=True))
-        load_a = _three(load.phase_current_a(v) for v in bus)
-    (i1, i2, i3), (j1, j2, j3) = pcs, load_a
-    return Flow(emf, bus, bus, pcs, load_a, (i1 - j1, i2 - j2, i3 - j3))
+class Tie(NamedTuple):
+    """The bus at a source: its voltages and what flows.
+
+    Attributes:
+        bus_v: voltages of the bus.
+        load_a: into the load.
+        source_a: out of the site into the source.
+        solar_a: out of the solar array.
+    """
+
+    bus_v: Phasors
+    load_a: Phasors
+    source_a: Phasors
+    solar_a: Phasors
 
 
-def islanded(emf_v: Triple, formed_v: float, load: CriticalLoad) -> Flow:
-    """Solve with the mains disconnected: the load alone on the voltage that the converter forms."""
-    bus = _balanced((formed_v, formed_v, formed_v))
-    load_a = _three(load.phase_current_a(v) for v in bus)
-    emf = _balanced(emf_v)
-    return Flow(emf, emf, bus, load_a, load_a, ZERO)
+class Infeed(NamedTuple):
+    """What gives a power to the bus whatever its voltage, up to a current.
+
+    Attributes:
+        power_w: three phases together.
+        limit_a: of the positive sequence.
+    """
+
+    power_w: float
+    limit_a: float
+
+    def current_a(self, bus_v: Phasors) -> Phasors:
+        """Positive sequence, in phase with that of the voltage; none where there is no voltage."""
+        if self.power_w == 0.0:
+            return ZERO
+        positive_v = sequences(bus_v).positive
+        volts = abs(positive_v)
+        if volts < 1.0:
+            return ZERO
+        size_a = min(self.power_w / (3.0 * volts), self.limit_a)
+        return balanced(positive_v * (size_a / volts))
+
+
+NO_INFEED = Infeed(0.0, 0.0)
+
+
+def tie(
+    emf_v: Phasors,
+    impedance_ohm: complex,
+    pcs_a: Phasors,
+    load: CriticalLoad,
+    *,
+    frequency_hz: float,
+    solar: Infeed = NO_INFEED,
+) -> Tie:
+    """Solve the bus at a source."""
+    admittance_s = load.admittance_s(frequency_hz)
+    share = 1.0 / (1.0 + impedance_ohm * admittance_s)
+    (e1, e2, e3), (i1, i2, i3) = emf_v, pcs_a
+    stiff = (
+        (e1 + impedance_ohm * i1) * share,
+        (e2 + impedance_ohm * i2) * share,
+        (e3 + impedance_ohm * i3) * share,
+    )
+    bus, solar_a, drawn_a = stiff, ZERO, ZERO
+    if load.constant_va or solar.power_w:
+        # A contraction by |Z I / V|: below 1 % behind a line, 20 % behind a generator.
+        for _ in range(40):
+            before = bus[0]
+            drawn_a = _three(load.constant_power_a(v) for v in bus)
+            solar_a = solar.current_a(bus)
+            bus = _three(
+                v + impedance_ohm * share * (j - k) for v, j, k in zip(stiff, solar_a, drawn_a, strict=True)
+            )
+            if abs(bus[0] - before) < 1e-12 * abs(before):
+                break
+        # Once more at the voltages found, so that the currents belong to them.
+        drawn_a, solar_a = _three(load.constant_power_a(v) for v in bus), solar.current_a(bus)
+    (v1, v2, v3), (d1, d2, d3), (s1, s2, s3) = bus, drawn_a, solar_a
+    load_a = (v1 * admittance_s + d1, v2 * admittance_s + d2, v3 * admittance_s + d3)
+    (l1, l2, l3) = load_a
+    return Tie(bus, load_a, (i1 + s1 - l1, i2 + s2 - l2, i3 + s3 - l3), solar_a)
+
+
+def overtones(
+    emf_v: Phasors,
+    impedance_ohm: complex,
+    load: CriticalLoad,
+    frequency_hz: float,
+    harmonics: Sequence[Harmonic],
+    *,
+    is_standby: bool,
+) -> tuple[tuple[int, Flow], ...]:
+    """Solve the harmonics of the source that feeds, order by order."""
+    found = []
+    for harmonic in harmonics:
+        order = harmonic.order
+        turn = cmath.exp(1j * cmath.pi * harmonic.angle_deg / 180.0) * harmonic.fraction
+        emf = _three(turn * abs(v) * cmath.exp(1j * order * cmath.phase(v)) if v else 0j for v in emf_v)
+        line_ohm = complex(impedance_ohm.real, impedance_ohm.imag * order)
+        admittance_s = load.admittance_s(frequency_hz * order, is_harmonic=True)
+        bus = _three(v / (1.0 + line_ohm * admittance_s) for v in emf)
+        load_a = _three(v * admittance_s for v in bus)
+        grid_a = _three(-i for i in load_a)
+        if is_standby:
+            flow = Flow(ZERO, ZERO, bus, ZERO, load_a, ZERO, standby_v=bus, standby_a=grid_a)
+        else:
+            flow = Flow(emf, bus, bus, ZERO, load_a, grid_a)
+        found.append((order, flow))
+    return tuple(found)
+
+
+def formed(formed_v: float, load: CriticalLoad, frequency_hz: float, solar: Infeed = NO_INFEED) -> Tie:
+    """Solve a bus that the converter forms; ``source_a`` is what it takes in."""
+    bus = balanced(formed_v)
+    admittance_s = load.admittance_s(frequency_hz)
+    load_a = _three(v * admittance_s + load.constant_power_a(v) for v in bus)
+    solar_a = solar.current_a(bus)
+    return Tie(bus, load_a, _three(s - i for s, i in zip(solar_a, load_a, strict=True)), solar_a)
 
 
 DEAD = Flow(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
 
 
-def _balanced(voltage_v: Triple) -> Phasors:
-    one, two, three = voltage_v
-    return (one + 0j, two * SEQUENCE[1], three * SEQUENCE[2])
+def balanced(voltage: complex) -> Phasors:
+    """Three phases of positive sequence."""
+    return (voltage + 0j, voltage * SEQUENCE[1], voltage * SEQUENCE[2])
+
+
+def negated(phasors: Phasors) -> Phasors:
+    """Turned round."""
+    one, two, three = phasors
+    return (-one, -two, -three)
+
+
+def magnitudes(phasors: Phasors) -> Triple:
+    """Without angles."""
+    one, two, three = phasors
+    return (abs(one), abs(two), abs(three))
 
 
 def _three(phasors: Iterable[complex]) -> Phasors:
@@ -195,3 +379,19 @@ def _squares(phasors: Phasors) -> Triple:
 def _sixth(some: Triple, others: Triple, more: Triple) -> Triple:
     (a1, a2, a3), (b1, b2, b3), (c1, c2, c3) = some, others, more
     return ((a1 + b1 + c1) / 6.0, (a2 + b2 + c2) / 6.0, (a3 + b3 + c3) / 6.0)
+
+
+def _added(some: Iterable[Means], others: Iterable[Means]) -> tuple[Means, ...]:
+    return tuple(
+        Means(
+            a.power_va + b.power_va,
+            _total(a.voltage_square_v2, b.voltage_square_v2),
+            _total(a.current_square_a2, b.current_square_a2),
+        )
+        for a, b in zip(some, others, strict=True)
+    )
+
+
+def _total(some: Triple, others: Triple) -> Triple:
+    (a1, a2, a3), (b1, b2, b3) = some, others
+    return (a1 + b1, a2 + b2, a3 + b3)

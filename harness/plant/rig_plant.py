@@ -11,21 +11,26 @@ A limit of the battery that cuts the power is held to 2e-5 of the largest DC cur
 
 from __future__ import annotations
 
+import cmath
 import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Protocol
 
 from harness.plant import network
 from harness.plant.battery import BatteryString
 from harness.plant.bms import Bms
 from harness.plant.converter import Converter, Mains
+from harness.plant.generator import Generator
 from harness.plant.grid import Grid
 from harness.plant.history import AcStretch, DcStretch, FloatArray, History, NodeTotals, Turning
-from harness.plant.load import CriticalLoad
-from harness.plant.network import Flow
+from harness.plant.load import CriticalLoad, Island
+from harness.plant.network import SOLAR, STANDBY, ZERO, Flow, Infeed, Phasors
+from harness.plant.solar import SolarArray
 from harness.plant.spec import PlantSpec
+from harness.plant.transfer_switch import Source, TransferSwitch
 
 POWER_STEP_S = 1.0
 REST_STEP_S = 60.0
@@ -35,11 +40,14 @@ CROSSING_S = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class EnergyBalance:
-    """Where energy went since time zero, in J; the boundary lies at the source's EMF, the load and the air.
+    """Where energy went since time zero, in J.
+
+    The boundary lies at the source's EMF, at the terminals of second source and solar array, the load and the
+    air.
 
     Attributes:
-        in_j: out of the source.
-        out_j: into source and load.
+        in_j: out of the sources.
+        out_j: into sources and load.
         string_loss_j: heat of resistances in the string, coulombic loss and self-discharge.
         converter_loss_j: heat of the converter.
         source_loss_j: heat of the source's resistance.
@@ -75,6 +83,9 @@ class RigPlant:
         converter: the PCS.
         grid: the AC source.
         load: the critical load.
+        standby: the second source, of a rig that has one.
+        switch: between mains and second source.
+        solar: the array at the bus, of a rig that has one.
     """
 
     def __init__(self, spec: PlantSpec, *, step_scale: float = 1.0) -> None:
@@ -92,16 +103,38 @@ class RigPlant:
         self.grid = Grid(spec.grid)
         self.load = CriticalLoad(spec.load)
         self._step_scale = step_scale
-        self._impedance_ohm = complex(spec.grid.source_resistance_ohm, spec.grid.source_reactance_ohm)
-        self._bus_turns = 0.0
-        self._history = History()
+        self._island = Island(self.load) if all(self.load.circuit()) else None
+        self.standby: Source | None = None
+        self.switch: TransferSwitch | None = None
+        self.solar: SolarArray | None = None
+        if spec.generator is not None:
+            self.standby = Generator(spec.generator, spec.seed)
+        elif spec.second_mains is not None:
+            self.standby = Grid(spec.second_mains)
+        if self.standby is not None and spec.transfer_switch is not None:
+            self.switch = TransferSwitch(spec.transfer_switch, self.grid, self.standby)
+        if spec.solar is not None:
+            self.solar = SolarArray(spec.solar, spec.seed, spec.grid.nominal_voltage_v)
+        # Parts with a life of their own beside grid, converter and battery; none costs nothing.
+        load = self.load if self.load.is_dynamic else None
+        parts: tuple[_Part | None, ...] = (self.standby, self.switch, self.solar, load)
+        self._parts = tuple(part for part in parts if part is not None)
+        harmonics = spec.grid.harmonics or (spec.second_mains is not None and spec.second_mains.harmonics)
+        self._has_frequency = any(self.load.circuit()) or bool(harmonics)
+        self._feed: Source | None = None
+        self._frame: Source = self.grid
+        self._bus_turns = self.grid.turns
+        nodes = ((STANDBY, self.standby), (SOLAR, self.solar))
+        self._history = History([node for node, part in nodes if part is not None])
         self._precharge_j = 0.0
         self._actions: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._is_advancing = False
-        self._flow = network.DEAD
+        self._dead = Flow(*(network.ZERO,) * 6)
+        self._flow = self._dead
         self._is_load_dead = False
         self._flow_key: object = None
+        self._more: object = None
         # AC power and loss, in W, while nothing moves on the AC side until the next event: a step is then the
         # battery's alone.
         self._standing: tuple[float, float] | None = None
@@ -139,7 +172,13 @@ class RigPlant:
         heapq.heappush(self._actions, (time_s, next(self._order), action))
 
     def totals(self, node: str) -> NodeTotals:
-        """Integrals at ``grid_ac``, ``pcs_ac``, ``load_ac`` or ``battery_dc`` from time zero to now."""
+        """Integrals at ``grid_ac``, ``pcs_ac``, ``load_ac`` or ``battery_dc`` from time zero to now.
+
+        A rig with a second source has ``standby_ac`` (positive into it), one with a solar array ``solar_ac``.
+
+        Raises:
+            ValueError: no such node.
+        """
         return self._history.totals(node)
 
     def waveform(self, channel: str, start_s: float, sample_rate_hz: float, count: int) -> FloatArray:
@@ -157,6 +196,12 @@ class RigPlant:
         battery = self._history.totals("battery_dc")
         string = self.string
         out_j = source_in_j + load.energy_out_j - load.energy_in_j
+        if self.standby is not None:
+            standby = self._history.totals(STANDBY)
+            source_out_j += standby.energy_in_j
+            out_j += standby.energy_out_j
+        if self.solar is not None:
+            source_out_j += self._history.totals(SOLAR).energy_out_j
         string_loss_j = string.heat_j + string.coulombic_loss_j + string.self_discharge_j
         source_loss_j = self.spec.grid.source_resistance_ohm * self._history.source_current_square_a2s()
         losses_j = string_loss_j + self.converter.loss_j + source_loss_j + self._precharge_j
@@ -183,6 +228,7 @@ class RigPlant:
             or self.bms.touched
             or self.load.touched
             or self.string.touched
+            or any(part.touched for part in self._parts)
         )
 
     def _settle(self) -> None:
@@ -195,8 +241,11 @@ class RigPlant:
                 heapq.heappop(self._actions)[2]()
             self.load.touched = self.string.touched = False
             self.grid.settle()
-            converter.turn_frame(self.grid.take_jump_turns())
+            for part in self._parts:
+                part.settle()
+            self._tie()
             self._solve()
+            self._judge()
             before = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
             converter.settle(self._mains(), bms.link_voltage_v if bms.contactor_closed else 0.0, self.load)
             bms.settle()
@@ -212,6 +261,9 @@ class RigPlant:
         """Make one step, no further than ``to_s`` and the next event, and let what is due then happen."""
         now_s, converter, grid, bms = self.now_s, self.converter, self.grid, self.bms
         event_s = min(grid.next_event_s, converter.next_event_s, bms.next_event_s)
+        parts = self._parts
+        for part in parts:
+            event_s = min(event_s, part.next_event_s)
         end_s = min(to_s, event_s, now_s + self._step_hint_s())
         actions = self._actions
         if actions:
@@ -222,6 +274,10 @@ class RigPlant:
             current_a = self._battery_current_a(power_w + loss_w, duration_s)
             if converter.allows(self.string, current_a, duration_s):
                 grid.advance(end_s)
+                for part in parts:
+                    part.advance(end_s)
+                if self._is_alone:
+                    self._let_island_turn(duration_s)
                 converter.stand(end_s, power_w, loss_w)
                 self._turn_bus(duration_s)
                 self._history.lengthen(end_s)
@@ -244,39 +300,126 @@ class RigPlant:
         grid, converter = self.grid, self.converter
         if not (converter.is_standing and grid.is_steady) or self.bms.is_precharging:
             return False
-        hertz, bus_hz = grid.frequency_hz, converter.bus_hz
-        return self._history.goes_on(
-            self._flow, Turning(grid.turns, hertz, hertz), Turning(self._bus_turns, bus_hz, bus_hz)
+        if self._is_alone and not self._steady_island():
+            return False
+        for part in self._parts:
+            if not part.is_steady:
+                return False
+        return self._history.goes_on(self._flow, *self._turning())
+
+    def _turning(self) -> tuple[Turning, ...]:
+        """Frames of mains, bus and second source as they stand."""
+        grid, bus_hz = self.grid, self.converter.bus_hz
+        bus = Turning(self._bus_turns, bus_hz, bus_hz)
+        hertz = grid.frequency_hz
+        # Without a source the mains' terminals hang at the bus.
+        mains = bus if self._is_alone else Turning(grid.turns, hertz, hertz)
+        if self.standby is None:
+            return mains, bus
+        hertz = self.standby.frequency_hz
+        return mains, bus, Turning(self.standby.turns, hertz, hertz)
+
+    def _turned(self, before: tuple[Turning, ...]) -> tuple[Turning, ...]:
+        """The same frames from then until now."""
+        return tuple(
+            Turning(then.turns, then.from_hz, now.to_hz)
+            for then, now in zip(before, self._turning(), strict=True)
         )
 
     def _turn_bus(self, duration_s: float) -> None:
-        converter = self.converter
-        if converter.is_connected:
-            self._bus_turns = self.grid.turns
-        else:
+        converter, island = self.converter, self._island
+        if not converter.is_connected:
             self._bus_turns += converter.island_hz * duration_s
+        elif self._is_alone and island is not None:
+            self._bus_turns = island.turns
+        else:
+            self._bus_turns = self._frame.turns
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the bus lives without a source, on the converter's current and its resonance."""
+        return self._island is not None and self._island.is_alive
+
+    @property
+    def _source(self) -> Source | None:
+        """What the site is switched to; None in the gap of a transfer."""
+        return self.grid if self.switch is None else self.switch.source
+
+    def _tie(self) -> None:
+        """Find what the bus hangs at, and keep the converter's current where it is in space."""
+        converter, island = self.converter, self._island
+        was_fed, source = self._feed is not None, self._source
+        self._feed = source if converter.is_connected and source is not None and source.is_live else None
+        turns = self._bus_turns
+        if self._feed is not None:
+            self._frame = self._feed
+            turns = self._feed.turns
+            if island is not None:
+                island.end()
+        elif converter.is_connected:
+            if island is not None and was_fed:
+                positive_v = self._flow.positive_v
+                angle = cmath.phase(positive_v)
+                turns += angle / math.tau
+                island.begin(abs(positive_v), turns, converter.current_a * cmath.rect(1.0, -angle))
+            if not self._is_alone:
+                turns = self._frame.turns
+        elif island is not None:
+            island.end()
+        jump_turns = turns - self._bus_turns
+        if jump_turns:
+            self._bus_turns = turns
+            converter.turn_frame(jump_turns)
+            self.load.jolt(jump_turns)
+
+    def _judge(self) -> None:
+        """Let what protects or switches itself look at what flows."""
+        grid, flow = self.grid, self._flow
+        if grid.is_protected:
+            power_w = network.power_va(flow.grid_v, flow.grid_a).real
+            grid.judge(power_w, network.magnitudes(flow.grid_a))
+        if self.load.is_dynamic:
+            self.load.judge()
+        standby = self.standby
+        if isinstance(standby, Generator):
+            standby.feel(-network.power_va(flow.standby_v, flow.standby_a))
+        elif standby is not None and standby.is_protected:
+            power_w = network.power_va(flow.standby_v, flow.standby_a).real
+            standby.judge(power_w, network.magnitudes(flow.standby_a))
+        if self.solar is not None:
+            forms = self.solar.spec.follows_islands and self.converter.formed_v > 0.0
+            self.solar.judge(is_fed=self._feed is not None if self.converter.is_connected else forms)
+        if self.switch is not None:
+            self.switch.judge()
+
+    def _let_island_turn(self, duration_s: float) -> None:
+        island = self._island
+        if island is not None:
+            island.turns += island.frequency_hz * duration_s
+
+    def _steady_island(self) -> bool:
+        return self._island is None or self._island.is_steady
 
     def _move(self, end_s: float) -> float:
         """Let the AC side run to a time; returns the mean power out of the battery, in W."""
-        converter = self.converter
+        converter, island, grid = self.converter, self._island, self.grid
         now_s = self.now_s
         duration_s = end_s - now_s
         converter.prepare(self.string, duration_s, self.load)
-        if converter.is_connected:
-            self._bus_turns = self.grid.turns
         before = self._solve()
         if converter.advance(end_s, before.positive_v):
             before = self._solve()
-        grid_before = (self.grid.turns, self.grid.frequency_hz)
-        bus_before = (self._bus_turns, converter.bus_hz)
-        self.grid.advance(end_s)
-        converter.grid_hz = self.grid.frequency_hz
+        turning = self._turning()
+        grid.advance(end_s)
+        for part in self._parts:
+            part.advance(end_s)
+        if island is not None and island.is_alive:
+            island.advance(duration_s, before.pcs_a[0], converter.current_a)
+        converter.grid_hz = self._mains_hz()
         after = self._solve()
         power_w = network.mean_power_va(before, after).real
         loss_w = converter.count(power_w, duration_s)
-        grid_turning = Turning(*grid_before, self.grid.frequency_hz)
-        bus_turning = Turning(*bus_before, converter.bus_hz)
-        self._history.add_ac(AcStretch(now_s, end_s, before, after, grid_turning, bus_turning))
+        self._history.add_ac(AcStretch(now_s, end_s, before, after, *self._turned(turning)))
         self._turn_bus(duration_s)
         return power_w + loss_w
 
@@ -317,17 +460,25 @@ class RigPlant:
 
     def _ramp_hint_s(self) -> float:
         """Step that follows a ramp of the source, and ends just beyond a protection level that it crosses."""
-        hint_s = self.grid.step_hint_s
+        island, feed, grid = self._island, self._feed, self.grid
+        hint_s = grid.step_hint_s
+        for part in self._parts:
+            hint_s = min(hint_s, part.step_hint_s)
+        if island is not None and island.is_alive:
+            hint_s = min(hint_s, island.step_hint_s)
         if hint_s == math.inf:
             return hint_s
         nearest_s = math.inf
-        if self.converter.is_connected:
-            for volts, slope in zip(self.grid.terminal_v, self.grid.slopes_v_per_s, strict=True):
-                nearest_s = min(nearest_s, _reach_s(volts, slope, self.converter.voltage_levels_v))
-        rocof = self.grid.rocof_hz_per_s
-        nearest_s = min(
-            nearest_s, _reach_s(self.grid.frequency_hz, rocof, self.converter.frequency_levels_hz)
-        )
+        levels_v = self.converter.voltage_levels_v
+        if feed is not None:
+            for volts, slope in zip(feed.terminal_v, feed.slopes_v_per_s, strict=True):
+                nearest_s = min(nearest_s, _reach_s(volts, slope, levels_v))
+        elif island is not None and island.is_alive:
+            nearest_s = _reach_s(island.voltage_v, island.slope_v_per_s, levels_v)
+        source = self._source
+        if source is not None:
+            levels_hz = self.converter.frequency_levels_hz
+            nearest_s = min(nearest_s, _reach_s(source.frequency_hz, source.rocof_hz_per_s, levels_hz))
         # Just beyond: protections act strictly beyond their level.
         return min(hint_s, nearest_s + CROSSING_S)
 
@@ -337,34 +488,135 @@ class RigPlant:
         emf_v = grid.emf_v if grid.is_relay_closed else None
         is_connected = converter.is_connected
         inner = converter.current_a if is_connected else converter.formed_v
-        key = (is_connected, emf_v, inner, load.power_setpoint_w)
-        if key == self._flow_key:
+        hertz = 0.0
+        if self._has_frequency:
+            hertz = self._mains_hz() if is_connected else converter.island_hz
+        alone_v = self._island.voltage_v if self._island is not None and self._island.is_alive else 0.0
+        key = (is_connected, emf_v, inner, load.key, hertz, alone_v)
+        more_key = self._more_key() if self._parts else None
+        if key == self._flow_key and more_key == self._more:
             return self._flow
-        if not is_connected:
-            flow = network.islanded(emf_v or (0.0, 0.0, 0.0), converter.formed_v, load)
-        elif emf_v is None:
-            flow = network.DEAD
-        else:
-            flow = network.connected(emf_v, self._impedance_ohm, converter.current_a, load)
-        self._flow, self._flow_key = flow, key
+        flow = self._flow_at(emf_v, alone_v)
+        self._flow, self._flow_key, self._more = flow, key, more_key
         converter.flow = flow
-        one, two, three = flow.grid_v
-        grid.terminal_v = (abs(one), abs(two), abs(three))
-        one, two, three = flow.bus_v
-        load.terminal_v = (abs(one), abs(two), abs(three))
+        grid.terminal_v = network.magnitudes(flow.grid_v)
+        if self.standby is not None:
+            self.standby.terminal_v = network.magnitudes(flow.standby_v)
+        load.terminal_v = network.magnitudes(flow.bus_v)
         self._is_load_dead = load.is_dead
         load.power_w = network.power_va(flow.bus_v, flow.load_a).real
         return flow
 
+    def _more_key(self) -> object:
+        """What the phasors depend on beside grid, converter and load."""
+        standby, solar, feed = self.standby, self.solar, self._feed
+        return (
+            None if standby is None else (standby.is_live, standby.emf_v),
+            0.0 if solar is None else solar.power_w,
+            feed is not None and feed is standby,
+            feed is None,
+        )
+
+    def _flow_at(self, emf_v: Phasors | None, alone_v: float) -> Flow:
+        """Solve for the phasors of this instant."""
+        converter, load, grid, standby, feed = self.converter, self.load, self.grid, self.standby, self._feed
+        solar = self.solar
+        infeed = network.NO_INFEED if solar is None else Infeed(solar.power_w, solar.limit_a)
+        grid_v = emf_v or ZERO
+        standby_v = standby.emf_v if standby is not None and standby.is_live else ZERO
+        if not converter.is_connected:
+            bus = network.formed(converter.formed_v, load, converter.island_hz, infeed)
+            pcs_a = network.negated(bus.source_a)
+            return Flow(
+                grid_v, grid_v, bus.bus_v, pcs_a, bus.load_a, ZERO, standby_v=standby_v, solar_a=bus.solar_a
+            )
+        pcs_a = network.balanced(converter.current_a)
+        if alone_v:
+            bus_v = network.balanced(alone_v)
+            at_mains = self._source is grid
+            return Flow(ZERO, bus_v if at_mains else grid_v, bus_v, pcs_a, pcs_a, ZERO, standby_v=standby_v)
+        if feed is None:
+            if emf_v is None and standby is None:
+                return self._dead
+            return Flow(grid_v, grid_v, ZERO, ZERO, ZERO, ZERO, standby_v=standby_v)
+        hertz = feed.frequency_hz
+        bus = network.tie(feed.emf_v, feed.impedance_ohm, pcs_a, load, frequency_hz=hertz, solar=infeed)
+        overtones: tuple[tuple[int, Flow], ...] = ()
+        if isinstance(feed, Grid) and feed.spec.harmonics:
+            overtones = network.overtones(
+                feed.emf_v, feed.impedance_ohm, load, hertz, feed.spec.harmonics, is_standby=feed is standby
+            )
+        if feed is grid:
+            return Flow(
+                grid_v,
+                bus.bus_v,
+                bus.bus_v,
+                pcs_a,
+                bus.load_a,
+                bus.source_a,
+                standby_v=standby_v,
+                solar_a=bus.solar_a,
+                overtones=overtones,
+            )
+        return Flow(
+            grid_v,
+            grid_v,
+            bus.bus_v,
+            pcs_a,
+            bus.load_a,
+            ZERO,
+            standby_v=bus.bus_v,
+            standby_a=bus.source_a,
+            solar_a=bus.solar_a,
+            overtones=overtones,
+        )
+
+    def _mains_hz(self) -> float:
+        """Frequency of what the converter sees on the mains side."""
+        island = self._island
+        if island is not None and island.is_alive:
+            return island.frequency_hz
+        return (self._source or self._frame).frequency_hz
+
     def _mains(self) -> Mains:
-        grid = self.grid
-        ahead = grid.turns - self._bus_turns
+        source, alone_v = self._source, 0.0
+        if self._is_alone and self._island is not None:
+            alone_v = self._island.voltage_v
+        ahead = 0.0 if source is None or alone_v else source.turns - self._bus_turns
         return Mains(
-            voltage_v=grid.terminal_v,
-            frequency_hz=grid.frequency_hz,
-            is_present=grid.is_relay_closed,
+            voltage_v=(alone_v,) * 3 if source is None or alone_v else source.terminal_v,
+            frequency_hz=self._mains_hz(),
+            is_present=alone_v > 0.0 or (source is not None and source.is_live),
             ahead_turns=ahead - round(ahead),
         )
+
+
+class _Part(Protocol):
+    """What the plant asks of a part with a life of its own.
+
+    Attributes:
+        touched: whether a command awaits ``settle``.
+    """
+
+    touched: bool
+
+    @property
+    def next_event_s(self) -> float:
+        """Next instant at which something is due."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it stands until then."""
+
+    @property
+    def step_hint_s(self) -> float:
+        """Longest step that follows it; infinite while it stands."""
+
+    def advance(self, to_s: float) -> None:
+        """Let time pass."""
+
+    def settle(self) -> None:
+        """Let what is due at this instant happen."""
 
 
 def _reach_s(value: float, slope: float, levels: tuple[float, ...]) -> float:

@@ -55,7 +55,8 @@ class Journal:
         self.path = path
         self.sequence = 0
         self.last_s = 0.0
-        self._last = "0.0"
+        self._spelled_s: float | None = None
+        self._when = ""
         self.lost = 0
         self._failure: str | None = None
         self._sources: dict[str, str] = {}
@@ -67,28 +68,29 @@ class Journal:
             self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644
         )
 
-    def reading(self, reading: Reading[Any]) -> None:
-        """Write a reading.
+    def reading(self, *readings: Reading[Any]) -> None:
+        """Write readings, a line each, in one go.
 
         Raises:
-            BenchError: it could not be written.
+            BenchError: not all of them could be written.
         """
-        value = reading.value
-        at_s = reading.at_s
-        source = self._sources.get(reading.source)
-        if source is None:
-            source = self._sources[reading.source] = spell(reading.source)
-        # x - x is zero for finite numbers only, and cheaper than a call.
-        if type(value) is float and value - value == 0.0:
-            said = repr(value)
-        else:
-            said = _WORDS[value] if type(value) is bool else spell(plain(value))
-        if at_s == self.last_s != 0.0 and type(at_s) is float:  # one answer often brings several readings
-            when = self._last
-        else:
-            when = repr(at_s) if type(at_s) is float and at_s - at_s == 0.0 else spell(plain(at_s))
-            self.last_s, self._last = at_s, when
-        self._write(f'[{self.sequence},{when},"r",[{source},{said}]]\n'.encode())
+        lines = []
+        sequence = self.sequence
+        for value, at_s, source in readings:
+            name = self._sources.get(source)
+            if name is None:
+                name = self._sources[source] = spell(source)
+            # x - x is zero for finite numbers only, and cheaper than a call.
+            if type(value) is float and value - value == 0.0:
+                said = repr(value)
+            else:
+                said = _WORDS[value] if type(value) is bool else spell(plain(value))
+            if at_s is not self._spelled_s:  # readings of one answer share their time
+                self._when = repr(at_s) if type(at_s) is float and at_s - at_s == 0.0 else spell(plain(at_s))
+                self._spelled_s = self.last_s = at_s
+            lines.append(f'[{sequence},{self._when},"r",[{name},{said}]]\n')
+            sequence += 1
+        self._write("".join(lines), len(lines))
 
     def event(self, kind: str, body: object, rig_s: float) -> None:
         """Write anything else; ``body`` is whatever has a plain form.
@@ -100,25 +102,30 @@ class Journal:
         line = spell([self.sequence, plain(float(rig_s)), kind, plain(body)])
         if math.isfinite(rig_s):
             self.last_s = float(rig_s)
-            self._last = repr(self.last_s)
-        self._write(f"{line}\n".encode())
+            self._spelled_s = None
+        self._write(f"{line}\n", 1)
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, text: str, count: int) -> None:
+        """Write ``count`` lines, in one call unless the kernel takes less."""
         if self._failure is not None:
-            self.lost += 1
+            self.lost += count
             return
+        lines = text.encode()
+        written = 0
         try:
-            written = os.write(self._file, line)
-            while written < len(line):
-                written += os.write(self._file, line[written:])
+            written = os.write(self._file, lines)
+            while written < len(lines):
+                written += os.write(self._file, lines[written:])
         except OSError as error:
-            self.lost += 1
+            whole = lines.count(b"\n", 0, written)
+            self.sequence += whole
+            self.lost += count - whole
             self._failure = (
                 f"{self.path}: event {self.sequence} could not be written ({error.strerror or error}); "
                 "free space on the disk that holds the runs, and run again"
             )
             raise BenchError(self._failure) from error
-        self.sequence += 1
+        self.sequence += count
 
     def check(self) -> None:
         """Say whether everything was written.

@@ -14,8 +14,10 @@ all files; it is signed whole, and the head of the record is in it.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -190,20 +192,21 @@ def head_of(subject: Mapping[str, Any], plan_heads: Iterable[str]) -> str:
     return digest(canonical(subject), *(each.encode() for each in plan_heads))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stretch:
     """The events of one plan, between its ``plan`` and its ``outcome``."""
 
     plan: str
     events: Sequence[Event]
 
+    @cached_property
     def points(self) -> dict[str, list[tuple[float, Any]]]:
         """Readings by source, in the order in which they came."""
-        found: dict[str, list[tuple[float, Any]]] = {}
+        found: defaultdict[str, list[tuple[float, Any]]] = defaultdict(list)
         for _, rig_s, kind, body in self.events:
             if kind == READING:
-                found.setdefault(body[0], []).append((rig_s, body[1]))
-        return found
+                found[body[0]].append((rig_s, body[1]))
+        return dict(found)
 
 
 def stretches(events: Sequence[Event]) -> list[Stretch]:
@@ -233,17 +236,21 @@ def subject_of(events: Sequence[Event]) -> Mapping[str, Any]:
     return without_ports(plain(events[0].body["subject"]))  # type: ignore[no-any-return]  # out of JSON
 
 
-def seal(events: Sequence[Event]) -> Record:
+def seal(events: Sequence[Event], cut: Sequence[Stretch] | None = None) -> Record:
     """Make the record of a journal, whole or cut short.
 
     A plan without an outcome was stopped from outside: ABORTED. A plan's verdict is never better than its
     worst judgement, whatever its outcome says.
 
+    Args:
+        events: the journal's.
+        cut: the same, cut into plans, where the caller has that.
+
     Raises:
         BenchError: the journal does not begin with a run.
     """
     subject = subject_of(events)
-    plans = tuple(_seal_plan(each) for each in stretches(events))
+    plans = tuple(map(_seal_plan, stretches(events) if cut is None else cut))
     return Record(subject, plans, head_of(subject, (each.head for each in plans)))
 
 
@@ -265,7 +272,7 @@ def _seal_plan(stretch: Stretch) -> PlanRecord:
             verdicts.append(body["verdict"])
         entries.append((rig_s, kind, without_ports(plain(body))))
     outcome["verdict"] = worst([outcome["verdict"], *verdicts])
-    summaries = {name: _summary(series) for name, series in sorted(stretch.points().items())}
+    summaries = {name: _summary(series) for name, series in sorted(stretch.points.items())}
     entries.append((end_s, "readings", summaries))
     entries.append((end_s, "verdict", outcome))
     made, head = chain(entries)
@@ -274,9 +281,10 @@ def _seal_plan(stretch: Stretch) -> PlanRecord:
 
 def _summary(series: Sequence[tuple[float, Any]]) -> dict[str, Any]:
     """Sum up one source; smallest and largest leave NaN and states out."""
-    numbers = [
-        number for _, value in series if (number := number_of(value)) is not None and not isnan(number)
-    ]
+    numbers = [value for _, value in series]
+    if set(map(type, numbers)) != {float} or any(map(isnan, numbers)):
+        found = map(number_of, numbers)
+        numbers = [number for number in found if number is not None and not isnan(number)]
     return {
         "count": len(series),
         "first_s": plain(series[0][0]),

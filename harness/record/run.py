@@ -23,7 +23,7 @@ from typing import Any, Self
 from harness.clock import wall_time
 from harness.errors import Aborted, BenchError
 from harness.judge.verdicts import Judgement
-from harness.readings import Reading, Waveform
+from harness.readings import Observe, Reading, Waveform
 from harness.record.canonical import plain
 from harness.record.journal import GUARD_JOURNAL, Journal, read_journal
 from harness.record.logbook import JOURNAL, LOGBOOK, RECORD, versions, write_logbook, write_whole
@@ -118,7 +118,7 @@ class PlanRecorder:
     def __init__(self, run: Run, plan: str, stem: str) -> None:
         self.plan = plan
         self.verdicts: list[str] = []
-        self.reading: Callable[[Reading[Any]], None] = run.journal.reading
+        self.reading: Observe = run.journal.reading
         self._run = run
         self._journal = run.journal
         self._stem = stem
@@ -348,12 +348,12 @@ class Run:
         self.recorder = PlanRecorder(self, plan, trace_stems(self._plans)[-1])
         return self.recorder
 
-    def reading(self, reading: Reading[Any]) -> None:
-        """Record a reading of a device that outlives plans; fits ``Voice.observe``.
+    def reading(self, *readings: Reading[Any]) -> None:
+        """Record readings of a device that outlives plans; fits ``Voice.observe``.
 
-        It belongs to the plan that is running; between plans only the journal keeps it.
+        They belong to the plan that is running; between plans only the journal keeps them.
         """
-        self.journal.reading(reading)
+        self.journal.reading(*readings)
 
     def command(self, name: str, at_s: float, asked: object = None) -> None:
         """Record a command of a device that outlives plans; fits ``Voice.note``."""
@@ -394,13 +394,12 @@ def seal_folder(folder: Path, sealed: datetime) -> Record:
     if (folder / LOGBOOK).exists():
         raise BenchError(f"{folder}: is sealed already; a sealed run is never sealed again")
     journal = read_journal(folder / JOURNAL)
-    record = replace(seal(journal.events), guard=_guard_events(folder / GUARD_JOURNAL))
     plans = stretches(journal.events)
+    record = replace(seal(journal.events, plans), guard=_guard_events(folder / GUARD_JOURNAL))
     for stem, stretch in zip(trace_stems(each.plan for each in plans), plans, strict=True):
-        points = stretch.points()
-        if points:
+        if stretch.points:
             (folder / "traces").mkdir(exist_ok=True)
-            write_readings(folder / "traces" / f"{stem}.parquet", points)
+            write_readings(folder / "traces" / f"{stem}.parquet", stretch.points)
     write_whole(folder / RECORD, spell_document(record.document()))
     write_logbook(folder, record, journal.events, sealed=sealed, torn_bytes=len(journal.tail))
     return record

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,22 +65,29 @@ def write_readings(path: Path, points: Points) -> None:
     Raises:
         BenchError: the file could not be written.
     """
-    import pyarrow as pa  # noqa: PLC0415 - 0.2 s to import, and only needed when something is written
+    import numpy as np  # noqa: PLC0415 - with pyarrow
+    import pyarrow as pa  # noqa: PLC0415 - 0.1 s to import, and only needed when something is written
 
     names = sorted(points)
-    flat = [(index, at_s, value) for index, name in enumerate(names) for at_s, value in points[name]]
-    numbers = [number_of(value) for _, _, value in flat]
-    texts = [
-        None if number is not None else spell(plain(value))
-        for number, (_, _, value) in zip(numbers, flat, strict=True)
-    ]
-    indices = pa.array([index for index, _, _ in flat], pa.int32())
+    at_s = np.array([at_s for name in names for at_s, _ in points[name]], np.float64)
+    values = [value for name in names for _, value in points[name]]
+    # Most readings are numbers; what is none is spelled.
+    odd = [index for index, value in enumerate(values) if type(value) is not float]
+    texts: dict[int, str] = {}
+    for index in odd:
+        number = number_of(values[index])
+        if number is None:
+            texts[index] = spell(plain(values[index]))
+        values[index] = number or 0.0
+    indices = np.repeat(np.arange(len(names), dtype=np.int32), [len(points[name]) for name in names])
     table = pa.table(
         {
-            "source": pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())),
-            "at_s": pa.array([at_s for _, at_s, _ in flat], pa.float64()),
-            "value": pa.array(numbers, pa.float64()),
-            "text": pa.array(texts, pa.string()),
+            "source": pa.DictionaryArray.from_arrays(
+                _column(indices), _texts(dict(enumerate(names)), len(names))
+            ),
+            "at_s": _column(at_s),
+            "value": _column(np.array(values, np.float64), texts),
+            "text": _texts(texts, len(values)),
         }
     )
     _write(path, table, _SERIES)
@@ -91,15 +98,15 @@ def read_readings(path: Path) -> dict[str, Series]:
     import numpy as np  # noqa: PLC0415 - with pyarrow
     import pyarrow.parquet as pq  # noqa: PLC0415 - see write_readings
 
-    table = pq.read_table(path)
+    table = pq.ParquetFile(path).read()
     if not len(table):
         return {}
     table = table.unify_dictionaries().combine_chunks()
     names = table["source"].chunk(0)
-    at_s = table["at_s"].to_numpy()
-    values = table["value"].to_numpy()  # null becomes NaN
+    at_s = _samples(table["at_s"].chunk(0))
+    values = _samples(table["value"].chunk(0))
     texts = table["text"]
-    indices = names.indices.to_numpy()
+    indices = _samples(names.indices)
     edges = np.flatnonzero(np.diff(indices)) + 1
     found: dict[str, Series] = {}
     for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(indices)], strict=True):
@@ -121,6 +128,7 @@ def write_capture(path: Path, channels: Mapping[str, Waveform], trigger_s: float
     Raises:
         BenchError: the channels differ in length, or the file could not be written.
     """
+    import numpy as np  # noqa: PLC0415 - with pyarrow
     import pyarrow as pa  # noqa: PLC0415 - see write_readings
 
     lengths = {name: len(channels[name].samples) for name in sorted(channels)}
@@ -139,7 +147,9 @@ def write_capture(path: Path, channels: Mapping[str, Waveform], trigger_s: float
             for name, each in channels.items()
         },
     }
-    table = pa.table({name: pa.array(channels[name].samples, pa.float64()) for name in sorted(channels)})
+    table = pa.table(
+        {name: _column(channels[name].samples.astype(np.float64, copy=False)) for name in sorted(channels)}
+    )
     _write(path, table.replace_schema_metadata({"rackproof": canonical(about)}), _SAMPLES)
 
 
@@ -147,10 +157,10 @@ def read_capture(path: Path) -> tuple[dict[str, Waveform], float | None]:
     """Read the waveforms of one capture by channel, and the rig time of its trigger."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - see write_readings
 
-    table = pq.read_table(path)
+    table = pq.ParquetFile(path).read()
     about = json.loads(table.schema.metadata[b"rackproof"])
     channels = {
-        name: Waveform(samples=table[name].to_numpy(), channel=name, **each)
+        name: Waveform(samples=_samples(table[name].combine_chunks()), channel=name, **each)
         for name, each in about["channels"].items()
     }
     return channels, about["trigger_s"]
@@ -173,6 +183,57 @@ def digest_of_readings(series: Sequence[tuple[float, Any]]) -> str:
         return digest(spell(series).encode())
     except ValueError:  # a number that is not finite: rare, and slower to spell
         return digest(canonical(series))
+
+
+# ``pa.array`` and ``to_numpy`` look for pandas and import it where it is installed, which costs 0.25 s a
+# process and serves nobody here. So columns are made of buffers, and read as such: the layout is Arrow's
+# columnar format 1.5, "Physical memory layout".
+
+
+def _column(values: NDArray[Any], empty: Collection[int] = ()) -> Any:
+    """Make a column of numbers out of an array, with some places left empty."""
+    import numpy as np  # noqa: PLC0415 - with pyarrow
+    import pyarrow as pa  # noqa: PLC0415 - see write_readings
+
+    present = None
+    if empty:
+        is_there = np.ones(len(values), bool)
+        is_there[list(empty)] = False
+        present = pa.py_buffer(np.packbits(is_there, bitorder="little"))
+    buffers = [present, pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
+
+
+def _texts(texts: Mapping[int, str], count: int) -> Any:
+    """Make a column of ``count`` places out of texts by place, in order; the others are empty."""
+    import numpy as np  # noqa: PLC0415 - with pyarrow
+    import pyarrow as pa  # noqa: PLC0415 - see write_readings
+
+    places, spelled = list(texts), [text.encode() for text in texts.values()]
+    is_there, ends = np.zeros(count, bool), np.zeros(count + 1, np.int32)
+    is_there[places] = True
+    ends[1:][places] = [len(text) for text in spelled]
+    np.cumsum(ends, out=ends)
+    present = pa.py_buffer(np.packbits(is_there, bitorder="little"))
+    return pa.Array.from_buffers(
+        pa.string(), count, [present, pa.py_buffer(ends), pa.py_buffer(b"".join(spelled))]
+    )
+
+
+def _samples(column: Any) -> NDArray[Any]:
+    """Give a column of numbers as an array; NaN where a place is empty."""
+    import numpy as np  # noqa: PLC0415 - with pyarrow
+
+    dtype = np.dtype(column.type.to_pandas_dtype())  # pyarrow's word for a numpy type
+    first, count = column.offset, len(column)
+    present, values = column.buffers()
+    if not count:
+        return np.empty(0, dtype)
+    found = np.frombuffer(values, dtype, count=count, offset=first * dtype.itemsize)
+    if column.null_count:
+        bits = np.unpackbits(np.frombuffer(present, np.uint8), count=first + count, bitorder="little")
+        found = np.where(bits[first:].astype(bool), found, np.nan)
+    return found
 
 
 def _write(path: Path, table: Any, options: Mapping[str, Any]) -> None:

@@ -7,20 +7,19 @@ its turns (``loop.ticker``), and gives the real time.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.clock import real_s
 from harness.readings import Reading
-from harness.record.record import LETTERS, Record
+from harness.record.record import LETTERS, PlanRecord, Record
 from harness.report.figures import TONES, UNITS, duration, figure, scale_of, suffix_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
-    from rich.table import Table
 
 STYLES = {
     "A": "bold magenta",
@@ -177,37 +176,49 @@ def write_summary(
     record: Record, report: Path | None, stream: TextIO, *, is_terminal: bool | None = None
 ) -> None:
     """Write the table of all plans, worst first, and where the report is."""
-    from rich.console import Console  # noqa: PLC0415 - only at the end of a run
-
     live = stream.isatty() if is_terminal is None else is_terminal
-    console = Console(file=stream, force_terminal=live, highlight=False, width=None if live else 140)
-    console.print(_summary_table(record))
+    rows = [_summary_row(plan) for plan in record.worst_first()]
+    if live:
+        _draw(rows, stream)
+    else:
+        stream.writelines(_aligned([_COLUMNS, *rows]))
     counts = ", ".join(f"{count} {word}" for word, count in record.counts().items()) or "no plan was begun"
     emulated = "emulated, " if record.subject["is_emulated"] else ""
     unit = f"{record.subject['product']} {record.subject['unit']['serial']} on {record.subject['rig']}"
-    console.print(f"{unit} ({emulated}{record.subject['clock']} clock): {counts}", soft_wrap=True)
+    stream.write(f"{unit} ({emulated}{record.subject['clock']} clock): {counts}\n")
     if report is not None:
-        console.print(f"report: {report}", soft_wrap=True)
+        stream.write(f"report: {report}\n")
+    stream.flush()
 
 
-def _summary_table(record: Record) -> Table:
-    from rich.table import Table  # noqa: PLC0415 - only at the end of a run
+_COLUMNS = ("verdict", "plan", "rig time", "title", "why")
+_Row = tuple[str, str, str, str, str]
+
+
+def _summary_row(plan: PlanRecord) -> _Row:
+    bad = [f"{each['measure']} {each['verdict']}" for each in plan.judgements if each["verdict"] != "PASS"]
+    why = plan.message.splitlines()[0] if plan.message else "; ".join(bad)
+    return plan.verdict, plan.plan, duration(plan.duration_s), str(plan.facts.get("title") or ""), why
+
+
+def _aligned(rows: Sequence[_Row]) -> Iterator[str]:
+    """Write one line a row: what a log keeps, and ``grep`` finds whole."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for verdict, plan, time, title, why in rows:
+        head = f"{verdict:<{widths[0]}}  {plan:<{widths[1]}}  {time:>{widths[2]}}"
+        yield f"{head}  {title:<{widths[3]}}  {why}".rstrip() + "\n"
+
+
+def _draw(rows: Sequence[_Row], stream: TextIO) -> None:
+    """Draw the table as wide as the terminal, in colour."""
+    from rich.console import Console  # noqa: PLC0415 - only at the end of a run that somebody watches
+    from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     table = Table(box=None, pad_edge=False, header_style="bright_black", padding=(0, 2, 0, 0))
-    for name in ("verdict", "plan", "title", "why"):
-        table.add_column(name, no_wrap=name in {"verdict", "plan"})
-    table.add_column("rig time", justify="right", no_wrap=True)
-    for plan in record.worst_first():
-        bad = [
-            f"{each['measure']} {each['verdict']}" for each in plan.judgements if each["verdict"] != "PASS"
-        ]
-        why = plan.message.splitlines()[0] if plan.message else "; ".join(bad)
-        table.add_row(
-            Text(plan.verdict, STYLES[TONES[plan.verdict]]),
-            Text(plan.plan),
-            Text(str(plan.facts.get("title") or "")),
-            Text(why),
-            duration(plan.duration_s),
-        )
-    return table
+    for name in _COLUMNS:
+        is_text = name in {"title", "why"}
+        table.add_column(name, no_wrap=not is_text, justify="right" if name == "rig time" else "left")
+    for verdict, *cells in rows:
+        table.add_row(Text(verdict, STYLES[TONES[verdict]]), *map(Text, cells))
+    Console(file=stream, force_terminal=True, highlight=False).print(table)

@@ -21,7 +21,8 @@ _Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built within the file's own model, which is the only one that meets a file.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class _FromProduct(_Strict):

@@ -19,7 +19,8 @@ from harness.errors import ConfigurationError
 class Part(BaseModel):
     """A table of a file: unknown keys are refused, and no text passes for a number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # A model is built when a table is first held against it: within its file's, most never are by themselves.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _is_name(name: str) -> str:

@@ -264,8 +264,7 @@ async def _rotation(work: Commissioning) -> str:
         if not known.issuperset(channels):
             continue
         await recorder.arm(channels, sample_rate_hz=10_000.0, before_s=0.0, after_s=0.2, trigger="now")
-        while not (await recorder.is_complete()).value:
-            await asyncio.sleep(0.05)
+        await _captured(recorder)
         waves = await recorder.waveforms()
         angles = [_angle_deg(waves[channel], f0_hz) for channel in channels]
         steps = [(angles[i] - angles[i + 1]) % 360.0 for i in range(2)]
@@ -280,6 +279,17 @@ async def _rotation(work: Commissioning) -> str:
     if not said:
         raise NotTestable("the recorder sees no three phases of one node")
     return ", ".join(said)
+
+
+async def _captured(recorder: Any) -> None:
+    """Wait for a capture's last sample; raises where it does not come."""
+    end_s = now_s() + 10.0
+    while not (await recorder.is_complete()).value:
+        if now_s() >= end_s:
+            raise BenchError(
+                f"{recorder.name}: no capture within 10 s: the trigger's lead, or its level, is wrong"
+            )
+        await asyncio.sleep(0.05)
 
 
 def _angle_deg(wave: Any, f0_hz: float) -> float:
@@ -305,8 +315,7 @@ async def _skew(work: Commissioning) -> str:
     step = GridStep(0.2, (0.9, 0.9, 0.9), f0_hz)
     await grid.load_profile((step,))
     await grid.start_profile()
-    while not (await recorder.is_complete()).value:
-        await asyncio.sleep(0.05)
+    await _captured(recorder)
     wave = (await recorder.waveforms())[channel]
     seen_s = _step_s(wave, f0_hz)
     trigger_s = wave.start_s + 0.1

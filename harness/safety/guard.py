@@ -112,10 +112,11 @@ class Guard:
         """Go to the safe state because somebody said so."""
         self._fire(Breach("command", why, now_s()))
 
-    def _observe(self, reading: Reading[Any]) -> None:
+    def _observe(self, *readings: Reading[Any]) -> None:
         interlock = self._interlock
         if interlock is not None:
-            interlock.observe(reading)
+            for reading in readings:
+                interlock.observe(reading)
             if interlock.breach is not None:
                 self._fire(interlock.breach)
 

@@ -31,7 +31,7 @@ class BusPort:
     def __init__(self, name: str, bus: can.BusABC, traffic: LineTraffic | None = None) -> None:
         self.name = name
         self._bus: can.BusABC | None = bus
-        self._ears: dict[int, list[Receive]] = {}
+        self._ears: dict[int, tuple[Receive, ...]] = {}
         self._traffic = traffic
         self.is_fenced = False
 
@@ -51,27 +51,29 @@ class BusPort:
     def listen(self, arbitration_ids: Collection[int], receive: Receive) -> Callable[[], None]:
         """Call ``receive`` with each frame of these identifiers; the returned call ends that."""
         for arbitration_id in arbitration_ids:
-            self._ears.setdefault(arbitration_id, []).append(receive)
+            self._ears[arbitration_id] = (*self._ears.get(arbitration_id, ()), receive)
 
         def end() -> None:
             for arbitration_id in arbitration_ids:
+                ears = list(self._ears[arbitration_id])
                 with contextlib.suppress(ValueError):
-                    self._ears[arbitration_id].remove(receive)
+                    ears.remove(receive)
+                self._ears[arbitration_id] = tuple(ears)
 
         return end
 
     def hear(self, message: can.Message) -> None:
         """Pass a frame to whoever listens for it; error and remote frames are not even logged."""
-        ears = self._ears.get(message.arbitration_id)
+        arbitration_id = message.arbitration_id
+        ears = self._ears.get(arbitration_id)
         if (not ears and self._traffic is None) or message.is_error_frame or message.is_remote_frame:
             return
+        now = now_s()
         if self._traffic is not None:
-            self._traffic.frame(
-                now_s(), message.arbitration_id, message.data, is_extended=message.is_extended_id
-            )
+            self._traffic.frame(now, arbitration_id, message.data, is_extended=message.is_extended_id)
         if ears and not message.is_extended_id:
-            frame = Frame(message.arbitration_id, bytes(message.data), now_s())
-            for receive in tuple(ears):
+            frame = Frame(arbitration_id, bytes(message.data), now)
+            for receive in ears:
                 receive(frame)
 
     def close(self) -> None:
@@ -125,7 +127,7 @@ class CanLine:
         self.name = name
         self.open_leads: set[str] = set()
         self._traffic = traffic
-        self._buses: list[LoopbackBus] = []
+        self._buses: tuple[LoopbackBus, ...] = ()
         self._is_open = False
         self._dropped: dict[int, int] = {}
         self._delays_s: dict[int, list[float]] = {}
@@ -141,7 +143,7 @@ class CanLine:
     async def close(self) -> None:
         """Take all nodes off the line."""
         self._is_open = False
-        for bus in tuple(self._buses):
+        for bus in self._buses:
             bus.shutdown()
 
     def port(self, node: str) -> BusPort:
@@ -155,12 +157,11 @@ class CanLine:
     def join(self, bus: LoopbackBus) -> None:
         """Put a node on the line, once."""
         if bus not in self._buses:
-            self._buses.append(bus)
+            self._buses = (*self._buses, bus)
 
     def leave(self, bus: LoopbackBus) -> None:
         """Take a node off the line."""
-        with contextlib.suppress(ValueError):
-            self._buses.remove(bus)
+        self._buses = tuple(each for each in self._buses if each is not bus)
 
     def open_lead(self, node: str) -> None:
         """Cut a node off: nothing it says is heard, and it hears nothing."""
@@ -196,6 +197,18 @@ class CanLine:
             raise can.CanOperationError(f"{self.name} is not open")
         if sender.node in self.open_leads:
             return
+        if self._dropped or self._damaged or self._delays_s or self._duplicated:
+            self._carry_badly(sender, message)
+        else:
+            self._carry(sender, message)
+
+    def _carry(self, sender: LoopbackBus, message: can.Message) -> None:
+        if not self._in_the_air:
+            asyncio.get_running_loop().call_soon(self._deliver_all)
+        self._in_the_air.append((sender, message))
+
+    def _carry_badly(self, sender: LoopbackBus, message: can.Message) -> None:
+        """Do to a frame what was set for its identifier."""
         loop = asyncio.get_running_loop()
         arbitration_id = message.arbitration_id
         if self._dropped.get(arbitration_id, 0):
@@ -217,9 +230,7 @@ class CanLine:
         if delay_s > 0:
             loop.call_later(delay_s, self._deliver, sender, message)
         else:
-            if not self._in_the_air:
-                loop.call_soon(self._deliver_all)
-            self._in_the_air.append((sender, message))
+            self._carry(sender, message)
 
     def _deliver_all(self) -> None:
         """Deliver what was said in one turn of the loop together: batteries speak in sets."""
@@ -232,11 +243,11 @@ class CanLine:
 
     def _deliver(self, sender: LoopbackBus, message: can.Message) -> None:
         if self._traffic is not None:
-            self._traffic.frame(
-                now_s(), message.arbitration_id, message.data, is_extended=message.is_extended_id
-            )
-        for bus in tuple(self._buses):
-            if bus is not sender and bus.node not in self.open_leads:
+            is_extended = message.is_extended_id
+            self._traffic.frame(now_s(), message.arbitration_id, message.data, is_extended=is_extended)
+        open_leads = self.open_leads
+        for bus in self._buses:
+            if bus is not sender and bus.node not in open_leads:
                 bus.receive(message)
 
 

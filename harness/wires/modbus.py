@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import logging
 import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.constants import ExcCodes
-from pymodbus.exceptions import ConnectionException, ModbusIOException, NoSuchIdException
-from pymodbus.pdu import ExceptionResponse, ModbusPDU
-from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadHoldingRegistersResponse
+from pymodbus.exceptions import ModbusIOException, NoSuchIdException
+from pymodbus.framer import FramerSocket
+from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
+from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest, WriteSingleCoilRequest
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadHoldingRegistersResponse,
+    WriteMultipleRegistersRequest,
+    WriteSingleRegisterRequest,
+)
 from pymodbus.server import ModbusTcpServer as _Server
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
+from pymodbus.transaction import TransactionManager
+from pymodbus.transport import CommParams, CommType
 
 from harness.clock import VirtualLoop, now_s, rig_loop
 from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
@@ -37,26 +45,22 @@ _EXCEPTIONS = {
 }
 """Exception codes: Modbus Application Protocol V1.1b3, section 7."""
 
-_MANY = 1_000_000_000
+_READ_HOLDING = 3
+_HEAD = struct.Struct(">HHHB")
+"""Transaction, protocol (zero), length of what follows, unit: Modbus Messaging on TCP/IP V1.0b, 3.1.3."""
+_READ_QUESTION = struct.Struct(">HHHBBHH")
+_READ_ANSWER = struct.Struct(">HHHBBB")
 
 # What pymodbus would print is in the errors that are raised here; a host may still ask for its log.
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
 
 
 class _Registers(ReadHoldingRegistersResponse):
-    """An answer whose registers are packed at once: pymodbus packs, and spells for its log, each alone."""
+    """An answer whose registers are packed at once, which pymodbus does one by one."""
 
     def encode(self) -> bytes:
         count = len(self.registers)
         return struct.pack(f">B{count}H", 2 * count, *self.registers)
-
-    def decode(self, data: bytes) -> None:
-        if data[0] >= len(data):
-            super().decode(data)  # which says what is wrong
-        self.registers = list(struct.unpack_from(f">{data[0] // 2}H", data, 1))
-
-    def __str__(self) -> str:
-        return f"{len(self.registers)} registers"
 
 
 class _ReadRegisters(ReadHoldingRegistersRequest):
@@ -68,8 +72,101 @@ class _ReadRegisters(ReadHoldingRegistersRequest):
             return ExceptionResponse(self.function_code, values)
         return _Registers(registers=values, dev_id=device_id, transaction_id=self.transaction_id)
 
-    def __str__(self) -> str:
-        return f"{self.count} registers at {self.address}"
+
+class _Framer(FramerSocket):
+    """pymodbus's framing of Modbus TCP, with the head packed at once."""
+
+    def encode(self, payload: bytes, device_id: int, tid: int) -> bytes:
+        return _HEAD.pack(tid, 0, len(payload) + 1, device_id) + payload
+
+
+class _QuestionFramer(_Framer):
+    """Takes a read of holding registers that came whole and alone at once; all else is pymodbus's."""
+
+    def handleFrame(self, data: bytes, exp_devid: int, exp_tid: int) -> tuple[int, ModbusPDU | None]:  # noqa: N802
+        if len(data) == _READ_QUESTION.size:
+            tid, protocol, length, unit, function, address, count = _READ_QUESTION.unpack(data)
+            if function == _READ_HOLDING and length == 6 and protocol == 0 and 1 <= count <= 125:
+                return len(data), _ReadRegisters(unit, tid, address, count)
+        return super().handleFrame(data, exp_devid, exp_tid)
+
+
+class _AnswerFramer(_Framer):
+    """Takes the holding registers that were asked for, if they came whole and alone, at once; likewise."""
+
+    def handleFrame(self, data: bytes, exp_devid: int, exp_tid: int) -> tuple[int, ModbusPDU | None]:  # noqa: N802
+        if len(data) >= _READ_ANSWER.size:
+            tid, protocol, length, unit, function, size = _READ_ANSWER.unpack_from(data)
+            is_whole = len(data) == length + 6 == size + 9
+            if is_whole and function == _READ_HOLDING and (tid, unit, protocol) == (exp_tid, exp_devid, 0):
+                registers = struct.unpack_from(f">{size // 2}H", data, 9)
+                return len(data), _Registers(unit, tid, registers=registers)
+        return super().handleFrame(data, exp_devid, exp_tid)
+
+
+class _Connection(TransactionManager):
+    """pymodbus's connection, framing and messages; what is waited for, and how long, is the line's.
+
+    pymodbus's own exchange makes a task's worth of objects for its time-out and writes to a log twice.
+    """
+
+    def __init__(
+        self, name: str, host: str, port: int, timeout_s: float, traffic: LineTraffic | None
+    ) -> None:
+        address = CommParams(
+            comm_name=name,
+            comm_type=CommType.TCP,
+            host=host,
+            port=port,
+            reconnect_delay=0.0,  # a cut is mended by the next exchange: never in between
+            timeout_connect=timeout_s,
+        )
+        super().__init__(address, _AnswerFramer(DecodePDU(False)), 0, False, None, None, None)
+        self.arrived = 0
+        self._timeout_s = timeout_s
+        self._traffic = traffic
+
+    async def ask(self, request: ModbusPDU) -> ModbusPDU | None:
+        """Send a request; give what answers it, or None where nothing did in time."""
+        transaction = self.next_tid % 65000 + 1
+        request.transaction_id = self.request_transaction_id = self.next_tid = transaction
+        self.request_dev_id = request.dev_id
+        question = self.framer.buildFrame(request)
+        self.recv_buffer, self.arrived = b"", 0
+        self.response_future = found = self.loop.create_future()
+        if self._traffic is not None:
+            self._traffic.message(now_s(), True, question)
+        transport: Any = self.transport
+        transport.write(question)
+        timer = self.loop.call_later(self._timeout_s, _give_up, found)
+        try:
+            answer: ModbusPDU | None = await found
+        finally:
+            timer.cancel()
+        return answer
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes: an answer that nobody awaits any more is dropped, and so is rubbish."""
+        self.arrived += len(data)
+        if self._traffic is not None:
+            self._traffic.message(now_s(), False, data)
+        came = self.recv_buffer + data
+        if len(came) > self.max_buffer_size:
+            self.recv_buffer = b""
+            return
+        self.recv_buffer = came
+        try:
+            used, answer = self.framer.handleFrame(came, self.request_dev_id, self.request_transaction_id)
+        except ModbusIOException:
+            return  # that no answer came, the exchange says
+        self.recv_buffer = came[used:]
+        if answer is not None and not self.response_future.done():
+            self.response_future.set_result(answer)
+
+
+def _give_up(found: asyncio.Future[ModbusPDU | None]) -> None:
+    if not found.done():
+        found.set_result(None)
 
 
 class ModbusTcpLine:
@@ -90,8 +187,8 @@ class ModbusTcpLine:
         self._port = port
         self._timeout_s = timeout_s
         self._traffic = traffic
-        self._client: AsyncModbusTcpClient | None = None
-        self._arrived = 0
+        self._connection: _Connection | None = None
+        self._lock = asyncio.Lock()
         self._is_fenced = False
 
     def __str__(self) -> str:
@@ -104,136 +201,104 @@ class ModbusTcpLine:
             WireTimeout, WireClosed: nobody listens there, or not in time.
         """
         rig_loop()
-        client = AsyncModbusTcpClient(
-            self._host,
-            port=self._port,
-            name=self.name,
-            timeout=self._timeout_s,
-            retries=0,
-            reconnect_delay=0.0,
-            trace_packet=self._sent,
-        )
-        # A cut is found by the exchange that meets it, which then connects anew: never in between.
-        client.set_max_no_responses(_MANY)
-        client.register(_Registers)
-        # Arrivals are logged here: pymodbus's own trace repeats its buffer when a frame comes in pieces.
-        passed_on = client.ctx.data_received
+        self._connection = _Connection(self.name, self._host, self._port, self._timeout_s, self._traffic)
+        await self._connect(self._connection)
 
-        def arrived(data: bytes) -> None:
-            self._arrived += len(data)
-            if self._traffic is not None:
-                self._traffic.message(now_s(), False, data)
-            # What cannot be decoded would break the connection; that no answer came, the exchange says.
-            with contextlib.suppress(ModbusIOException):
-                passed_on(data)
-
-        setattr(client.ctx, "data_received", arrived)  # noqa: B010 - a method of the instance
-        self._client = client
-        await self._connect(client)
-
-    async def _connect(self, client: AsyncModbusTcpClient) -> None:
-        if not await client.connect():
+    async def _connect(self, connection: _Connection) -> None:
+        if not await connection.connect():
             raise WireClosed(f"{self}: no connection within {self._timeout_s:g} s")
-
-    def _sent(self, sending: bool, data: bytes) -> bytes:
-        if sending:
-            self._arrived = 0
-            if self._traffic is not None:
-                self._traffic.message(now_s(), True, data)
-        return data
 
     def fence(self) -> None:
         """Cut the connection for good, from any thread: nothing is sent on this line any more."""
         self._is_fenced = True
-        transport = None if self._client is None else self._client.ctx.transport
+        transport = None if self._connection is None else self._connection.transport
         if transport is not None:
             sever(transport.get_extra_info("socket"))
 
     async def close(self) -> None:
         """Disconnect; may be called twice."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    async def _exchange(
-        self, function: int, what: str, ask: Callable[[AsyncModbusTcpClient], Awaitable[ModbusPDU]]
-    ) -> ModbusPDU:
-        client = self._client
-        if client is None or self._is_fenced:
-            raise WireClosed(
-                f"{self}: {what} not sent: the line is {'fenced' if self._is_fenced else 'closed'}"
-            )
-        try:
-            if not client.connected:
-                await self._connect(client)
-            answer = await ask(client)
-        except ModbusIOException as error:
-            if client.connected and self._arrived:
-                raise CodecError(
-                    f"{self}: {what}: {self._arrived} bytes came that are no answer to it"
-                ) from error
-            if not client.connected:
-                raise WireClosed(f"{self}: {what}: the connection broke") from error
-            raise WireTimeout(f"{self}: {what}: no answer within {self._timeout_s:g} s") from error
-        except ConnectionException as error:
-            raise WireClosed(f"{self}: {what}: {error}") from error
+    async def _exchange(self, request: ModbusPDU, what: Callable[[], str]) -> Any:
+        """Ask, and give the answer; ``what`` says for an error what was asked."""
+        async with self._lock:
+            connection = self._connection
+            if connection is None or self._is_fenced:
+                state = "fenced" if self._is_fenced else "closed"
+                raise WireClosed(f"{self}: {what()} not sent: the line is {state}")
+            if not connection.is_active():
+                await self._connect(connection)
+            answer = await connection.ask(request)
+            if answer is None:
+                if not connection.is_active():
+                    raise WireClosed(f"{self}: {what()}: the connection broke")
+                if connection.arrived:
+                    raise CodecError(
+                        f"{self}: {what()}: {connection.arrived} bytes came that are no answer to it"
+                    )
+                raise WireTimeout(f"{self}: {what()}: no answer within {self._timeout_s:g} s")
+        function = request.function_code
         if answer.function_code & 0x7F != function:
             raise CodecError(
-                f"{self}: {what}: function {answer.function_code:#04x} answered function {function:#04x}"
+                f"{self}: {what()}: function {answer.function_code:#04x} answered function {function:#04x}"
             )
         if isinstance(answer, ExceptionResponse):
             code = answer.exception_code
-            raise DeviceRefused(f"{self}: {what} refused: {_EXCEPTIONS.get(code, f'exception {code:#04x}')}")
+            raise DeviceRefused(
+                f"{self}: {what()} refused: {_EXCEPTIONS.get(code, f'exception {code:#04x}')}"
+            )
         return answer
 
     async def read_holding(self, unit: int, address: int, count: int) -> list[int]:
         """Read 1 to 125 holding registers (function 3)."""
-        what = f"unit {unit}, read of {count} registers at {address}"
-        answer = await self._exchange(
-            3, what, lambda client: client.read_holding_registers(address, count=count, device_id=unit)
-        )
+
+        def what() -> str:
+            return f"unit {unit}, read of {count} registers at {address}"
+
+        answer = await self._exchange(ReadHoldingRegistersRequest(unit, 0, address, count), what)
         if len(answer.registers) != count:
-            raise CodecError(f"{self}: {what}: {len(answer.registers)} registers came")
+            raise CodecError(f"{self}: {what()}: {len(answer.registers)} registers came")
         return list(answer.registers)
 
     async def write_holding(self, unit: int, address: int, values: Sequence[int]) -> None:
         """Write 1 to 123 holding registers (function 6 for one, 16 for more)."""
-        what = f"unit {unit}, write of {list(values)} at {address}"
-        if len(values) == 1:
-            await self._exchange(
-                6, what, lambda client: client.write_register(address, values[0], device_id=unit)
-            )
-        else:
-            await self._exchange(
-                16, what, lambda client: client.write_registers(address, list(values), device_id=unit)
-            )
+        kind = WriteSingleRegisterRequest if len(values) == 1 else WriteMultipleRegistersRequest
+        await self._exchange(
+            kind(dev_id=unit, address=address, registers=list(values)),
+            lambda: f"unit {unit}, write of {list(values)} at {address}",
+        )
 
     async def read_coils(self, unit: int, address: int, count: int) -> list[bool]:
         """Read coils (function 1)."""
-        what = f"unit {unit}, read of {count} coils at {address}"
-        answer = await self._exchange(
-            1, what, lambda client: client.read_coils(address, count=count, device_id=unit)
-        )
+
+        def what() -> str:
+            return f"unit {unit}, read of {count} coils at {address}"
+
+        answer = await self._exchange(ReadCoilsRequest(dev_id=unit, address=address, count=count), what)
         if len(answer.bits) < count:
-            raise CodecError(f"{self}: {what}: {len(answer.bits)} coils came")
+            raise CodecError(f"{self}: {what()}: {len(answer.bits)} coils came")
         return list(answer.bits[:count])
 
     async def read_discrete_inputs(self, unit: int, address: int, count: int) -> list[bool]:
         """Read discrete inputs (function 2)."""
-        what = f"unit {unit}, read of {count} discrete inputs at {address}"
+
+        def what() -> str:
+            return f"unit {unit}, read of {count} discrete inputs at {address}"
+
         answer = await self._exchange(
-            2, what, lambda client: client.read_discrete_inputs(address, count=count, device_id=unit)
+            ReadDiscreteInputsRequest(dev_id=unit, address=address, count=count), what
         )
         if len(answer.bits) < count:
-            raise CodecError(f"{self}: {what}: {len(answer.bits)} discrete inputs came")
+            raise CodecError(f"{self}: {what()}: {len(answer.bits)} discrete inputs came")
         return list(answer.bits[:count])
 
     async def write_coil(self, unit: int, address: int, value: bool) -> None:
         """Write one coil (function 5)."""
         await self._exchange(
-            5,
-            f"unit {unit}, write of coil {address} to {value}",
-            lambda client: client.write_coil(address, value, device_id=unit),
+            WriteSingleCoilRequest(dev_id=unit, address=address, bits=[value]),
+            lambda: f"unit {unit}, write of coil {address} to {value}",
         )
 
 
@@ -299,12 +364,32 @@ class _Units:
 
 
 class _Handler(ServerRequestHandler):
-    """Answers in the loop's next turn: the units never wait.
+    """Answers at once: the units never wait.
 
-    pymodbus makes a task of each request, by way of a future for threads: three turns, and as many objects.
+    pymodbus makes a task of each request, by way of a future for threads: four turns, and as many objects.
     """
 
-    def handle_later(self) -> None:
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that has come whole."""
+        rest = self.recv_buffer + data
+        while rest:
+            try:
+                used, request = self.framer.handleFrame(rest, 0, 0)
+            except ModbusIOException as error:
+                refusal = ExceptionResponse(error.fcode or 0, ExcCodes.ILLEGAL_FUNCTION)
+                refusal.dev_id, refusal.transaction_id = error.dev_id, error.transaction_id
+                self.server_send(refusal, None)
+                rest = b""
+                break
+            rest = rest[used:]
+            if request is not None:
+                self._answer(request)
+            elif not used:
+                break
+        self.recv_buffer = rest if len(rest) <= self.max_buffer_size else b""
+
+    def _answer(self, request: ModbusPDU) -> None:
+        self.last_pdu = request
         handling = self.handle_request()  # type: ignore[no-untyped-call]  # pymodbus has not typed it
         try:
             handling.send(None)
@@ -312,6 +397,12 @@ class _Handler(ServerRequestHandler):
             return
         handling.close()
         raise RuntimeError("an emulated Modbus unit waited: it must answer at once")
+
+    def server_send(self, pdu: ModbusPDU, addr: object) -> None:  # noqa: ARG002 - datagrams have one
+        """Send an answer, unless the client has gone."""
+        transport: Any = self.transport
+        if transport is not None:
+            transport.write(self.framer.buildFrame(pdu))
 
 
 class _DirectServer(_Server):
@@ -342,9 +433,8 @@ class ModbusTcpServer:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; ``port`` says where."""
         nothing = SimDevice(0, [SimData(0, values=0, datatype=DataType.REGISTERS)])
-        server = _DirectServer(
-            nothing, address=(host, port), ignore_missing_devices=True, custom_pdu=[_ReadRegisters]
-        )
+        server = _DirectServer(nothing, address=(host, port), ignore_missing_devices=True)
+        server.framer = _QuestionFramer
         server.context = self._units  # type: ignore[assignment]  # asked by the same two calls
         await server.serve_forever(background=True)
         listening: Any = server.transport

@@ -1,17 +1,23 @@
 """What every line carried: files that the field's own tools read, and a digest of the bytes in order.
 
 CAN goes to Vector ASC (read back by python-can, SavvyCAN, CANoe); Modbus and SCPI go to text, one
-message a line: rig time, direction, bytes. Times are rig times.
+message a line: rig time, direction, bytes. Times are rig times. Long files are packed when their line closes
+(``.asc.gz``, ``.txt.gz``): python-can reads them as they are, and ``zless`` and ``zgrep`` do.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 _ASC_HEAD = "date Thu Jan 01 12:00:00.000 am 1970\nbase hex  timestamps absolute\nno internal events logged\n"
+
+_TOGETHER = 1024
+"""Pieces that are spelled and written together: a thousand cost a third of what each costs alone."""
 
 
 def _frame(at_s: float, arbitration_id: int, data: bytes, is_extended: bool) -> str:
@@ -33,6 +39,32 @@ def _text(at_s: float, sent: bool, data: bytes) -> str:
     return f"{at_s:.6f} {'>' if sent else '<'} {shown}\n"
 
 
+LONG_BYTES = 1_000_000
+"""A file beyond this is packed when its line closes; ours, about an hour of a busy line."""
+
+
+def _pack(path: Path) -> None:
+    """Pack a long file with gzip at level 1: a tenth of its size, for 4 ms a megabyte.
+
+    While a line is open its file stays as it is: it can be followed, and a kill leaves it whole.
+    """
+    if path.stat().st_size <= LONG_BYTES:
+        return
+    packed, partial = path.with_name(f"{path.name}.gz"), path.with_name(f".{path.name}.gz")
+    try:
+        # No time and no name in its head: equal texts make equal files.
+        with (
+            path.open("rb") as source,
+            partial.open("wb") as target,
+            gzip.GzipFile("", "wb", compresslevel=1, fileobj=target, mtime=0) as stream,
+        ):
+            shutil.copyfileobj(source, stream, 1 << 20)
+        partial.replace(packed)
+        path.unlink()
+    except OSError:  # no room: the long file is as good
+        partial.unlink(missing_ok=True)
+
+
 class LineTraffic:
     """The traffic of one line.
 
@@ -45,7 +77,7 @@ class LineTraffic:
     def __init__(self, name: str, folder: Path | None, *, is_can: bool) -> None:
         self.name = name
         self.count = 0
-        self._pieces: list[tuple[Callable[..., str], tuple[object, ...]]] = []
+        self._gathered: list[tuple[Callable[..., str], tuple[object, ...]]] = []
         self._digest = hashlib.sha256()
         self._file: TextIO | None = None
         if folder is not None:
@@ -60,29 +92,29 @@ class LineTraffic:
         self, at_s: float, arbitration_id: int, data: bytes | bytearray, *, is_extended: bool = False
     ) -> None:
         """Log one CAN frame, whose data nobody changes afterwards."""
-        self._gather(_frame, at_s, arbitration_id, data, is_extended)
+        self._gathered.append((_frame, (at_s, arbitration_id, data, is_extended)))
+        if len(self._gathered) >= _TOGETHER:
+            self.flush()
 
     def message(self, at_s: float, sent: bool, data: bytes) -> None:
         """Log the bytes of one write, or of one arrival."""
-        self._gather(_message, at_s, sent, data)
+        self._gathered.append((_message, (at_s, sent, data)))
+        if len(self._gathered) >= _TOGETHER:
+            self.flush()
 
     def text(self, at_s: float, sent: bool, data: bytes) -> None:
         """Log one message of an instrument, readable where it is text."""
-        self._gather(_text, at_s, sent, data)
-
-    def _gather(self, spell: Callable[..., str], *what: object) -> None:
-        """Keep a piece as it came: spelled together, a thousand cost a third of what each costs alone."""
-        self._pieces.append((spell, what))
-        if len(self._pieces) >= 1024:
+        self._gathered.append((_text, (at_s, sent, data)))
+        if len(self._gathered) >= _TOGETHER:
             self.flush()
 
     def flush(self) -> None:
         """Spell, digest and write what has been gathered."""
-        if not self._pieces:
+        if not self._gathered:
             return
-        text = "".join([spell(*what) for spell, what in self._pieces])
-        self.count += len(self._pieces)
-        self._pieces.clear()
+        text = "".join([spell(*what) for spell, what in self._gathered])
+        self.count += len(self._gathered)
+        self._gathered.clear()
         self._digest.update(text.encode())
         if self._file is not None:
             self._file.write(text)
@@ -99,6 +131,7 @@ class LineTraffic:
             if self._file.name.endswith(".asc"):
                 self._file.write("End TriggerBlock\n")
             self._file.close()
+            _pack(Path(self._file.name))
             self._file = None
 
 

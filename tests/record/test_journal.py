@@ -108,6 +108,46 @@ def test_names_the_gap_where_a_line_was_taken_out(journal):
         read_journal(journal.path)
 
 
+def test_several_readings_have_a_line_each(journal):
+    """As when they come one by one: the record does not know which came together."""
+    at_s = 2.5
+    journal.reading(Reading(1.0, at_s, "meter.u_v"), Reading(False, at_s, "meter.is_on"))
+    journal.reading(Reading(2.0, 3.5, "meter.u_v"))
+    assert [tuple(event) for event in read_journal(journal.path).events] == [
+        (0, 2.5, "r", ["meter.u_v", 1.0]),
+        (1, 2.5, "r", ["meter.is_on", False]),
+        (2, 3.5, "r", ["meter.u_v", 2.0]),
+    ]
+
+
+FILLER = """
+import resource, sys
+from pathlib import Path
+from harness.errors import BenchError
+from harness.readings import Reading
+from harness.record.journal import Journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+journal = Journal(Path(sys.argv[1]))
+journal.open()
+try:
+    journal.reading(*[Reading(float(n), 1.5, "meter.u_v") for n in range(5)])
+except BenchError:
+    print(journal.sequence, journal.lost)
+"""
+
+
+def test_of_readings_that_only_partly_fit_the_disk_the_whole_lines_count(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(  # noqa: S603 - the program above
+        [sys.executable, "-c", FILLER, str(path)], capture_output=True, text=True, env=environment, check=True
+    )
+    torn = read_journal(path)
+    assert run.stdout == "3 2\n"
+    assert [event.body[1] for event in torn.events] == [0.0, 1.0, 2.0]
+    assert torn.tail
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_raises_once_then_lets_the_way_to_safe_pass_and_never_forgets(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")

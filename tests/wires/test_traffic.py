@@ -10,7 +10,7 @@ import pytest
 from harness.clock import rig_loop, run_virtual
 from harness.testing.loopback import modbus_pair
 from harness.wires.modbus import ModbusTcpLine, ModbusTcpServer
-from harness.wires.traffic import LineTraffic, Traffic
+from harness.wires.traffic import LONG_BYTES, LineTraffic, Traffic
 
 
 class Unit:
@@ -134,6 +134,31 @@ def test_modbus_traffic_is_the_bytes_of_the_specification(tmp_path):
         "00000006" + "07" + "06" + "1234" + "00ff",
     ]
     assert lines[0][2][:4] == lines[1][2][:4] != lines[2][2][:4] == lines[3][2][:4]
+
+
+def test_a_long_file_is_packed_when_its_line_closes_and_the_fields_tools_read_it(tmp_path):
+    """Open it can be followed; packed it has the same text, and equal texts make equal files."""
+    packed = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        can_line, meter = (
+            LineTraffic("battery_can", folder, is_can=True),
+            LineTraffic("meter", folder, is_can=False),
+        )
+        for number in range(LONG_BYTES // 40):
+            can_line.frame(number * 0.001, 0x355, number.to_bytes(8))
+        meter.text(0.0, True, b"*IDN?\n")
+        can_line.flush()
+        assert (folder / "battery_can.asc").stat().st_size > LONG_BYTES
+        can_line.close()
+        can_line.close()
+        meter.close()
+        assert sorted(each.name for each in folder.iterdir()) == ["battery_can.asc.gz", "meter.txt"]
+        packed.append((folder / "battery_can.asc.gz").read_bytes())
+    assert packed[0] == packed[1]
+    assert len(packed[0]) < LONG_BYTES / 4
+    with can.LogReader(tmp_path / "one" / "battery_can.asc.gz", relative_timestamp=True) as reader:
+        frames = list(reader)
+    assert [frame.data for frame in frames] == [n.to_bytes(8) for n in range(LONG_BYTES // 40)]
 
 
 def test_an_asc_file_without_one_frame_is_whole(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.clock import now_s, run_virtual
@@ -357,3 +358,27 @@ def test_measurement_noise_is_the_same_in_each_run(bench):
     first, second = run_virtual(main), run_virtual(main)
     assert first == second
     assert len(set(first)) > 1
+
+
+def test_angles_of_phases_reach_the_plant_and_end_with_the_profile(bench):
+    """A two-phase sag: phases 2 and 3 drawn together by 41 degrees, with a jump of all by 10 before it."""
+
+    async def main() -> None:
+        async with bench(phase_list=True) as (driver, _, plant):
+            await ready(driver)
+            low = GridStep(1.0, (1.0, 0.53, 0.53), 60.0, phase_jump_deg=10.0, angle_deg=(5.0, -41.0, 41.0))
+            await driver.load_profile([GridStep(1.0, FLAT, 60.0), low])
+            await driver.start_profile()
+            plant.advance(now_s())
+            before, straight = plant.grid.turns, plant.grid.emf_v
+            await asyncio.sleep(1.5)
+            plant.advance(now_s())
+            # Phase 1's own angle moves the frame, the others are programmed relative to it.
+            assert plant.grid.turns - before == pytest.approx(90.0 + 15.0 / 360.0, abs=1e-6)
+            turned = [np.angle(v / s, deg=True) for v, s in zip(plant.grid.emf_v, straight, strict=True)]
+            assert turned == pytest.approx([0.0, -46.0, 36.0], abs=0.01)
+            await driver.stop_profile()
+            plant.advance(now_s())
+            assert plant.grid.emf_v == pytest.approx(straight)
+
+    run_virtual(main)

@@ -217,6 +217,8 @@ FLAT = (1.0, 1.0, 1.0)
         ([GridStep(1.0, (1.0, float("nan"), 1.0), 60.0)], "nan V; 0 to 150 V is allowed"),
         ([GridStep(1.0, FLAT, 15.0)], "15 Hz; 16 to 819 Hz is allowed"),
         ([GridStep(1.0, FLAT, 60.0, phase_jump_deg=20.0)], "phase jump of 20 deg.*phase_list"),
+        ([GridStep(1.0, FLAT, 60.0, angle_deg=(0.0, -41.0, 41.0))], "angles of .*phase_list"),
+        ([GridStep(1.0, FLAT, 60.0, starts_at_deg=90.0)], "start at 90 deg.*None is allowed"),
         (
             [GridStep(1.0, FLAT, 60.0), GridStep(0.001, FLAT, 70.0, is_ramp=True)],
             "step 2: 10000 Hz/s; 0.001 to 2000 Hz/s is allowed",
@@ -292,3 +294,39 @@ def test_phase_jumps_add_up_in_the_list_of_phase_one():
 def test_options_refuse_what_the_machine_cannot_be(changes: dict[str, object], says: str):
     with pytest.raises(ValidationError, match=says):
         options(**changes)
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ([GridStep(1.0, FLAT, 60.0, angle_deg=(0.0, -61.0, 0.0))], "-60 to 60 deg"),
+        (
+            [
+                GridStep(1.0, FLAT, 60.0, angle_deg=(0.0, -41.0, 41.0)),
+                GridStep(1.0, FLAT, 60.0, is_ramp=True),
+            ],
+            "step 2: a ramp from angles of",
+        ),
+    ],
+)
+def test_refuses_angles_that_no_list_can_play(steps: list[GridStep], says: str):
+    async def main(driver: Driver) -> None:
+        with pytest.raises(DeviceRefused, match=says):
+            await driver.load_profile(steps)
+
+    on_answer(b"0,No Error", main, phase_list=True)
+
+
+def test_angles_go_to_the_lists_of_their_phases():
+    """Phase 1's own angle leads the frame; phases 2 and 3 stand at their base of 240 and 120 degrees."""
+
+    async def main(driver: Driver) -> None:
+        await driver.load_profile([GridStep(1.0, FLAT, 60.0, angle_deg=(5.0, -41.0, 41.0))])
+        await driver.stop_profile()
+
+    messages = on_answer(b"0,No Error", main, phase_list=True).messages
+    assert b":inst:nsel 3;:phas:mode list" in messages
+    assert b":inst:nsel 1;:list:phas 5.0,5.0" in messages
+    assert b":inst:nsel 2;:list:phas 194.0,194.0" in messages
+    assert b":inst:nsel 3;:list:phas 156.0,156.0" in messages
+    assert b":inst:coup none;:inst:nsel 3;:phas:mode fix" in messages

@@ -297,7 +297,11 @@ def test_the_waveform_is_801_pairs_that_bracket_the_sine(bench):
 
 def test_every_value_is_a_reading_and_every_setting_a_command(bench):
     readings, commands = [], []
-    voice = Voice("analyzer", readings.append, lambda command, at_s, asked: commands.append((command, asked)))
+    voice = Voice(
+        "analyzer",
+        lambda *each: readings.extend(each),
+        lambda command, at_s, asked: commands.append((command, asked)),
+    )
 
     async def check(driver, emulator, plant):
         values = await driver.values("battery_dc")

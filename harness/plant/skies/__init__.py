@@ -1,0 +1,1 @@
+"""Skies as data: where a solar array stands, its air, and how clouds pass."""

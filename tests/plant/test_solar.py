@@ -1,0 +1,171 @@
+"""The sun over the array: sky, heat, clipping, energy."""
+
+import math
+
+import numpy as np
+import pytest
+
+from harness.plant import (
+    BatterySpec,
+    ConverterSpec,
+    GridSpec,
+    LoadSpec,
+    PlantSpec,
+    RigPlant,
+    SolarArray,
+    SolarSpec,
+)
+from harness.plant.solar import Sky, clear_sky_w_per_m2
+
+NOMINAL_V = 115.470053838
+DAY_S = 86_400.0
+
+
+def array(seed=1, **solar):
+    return SolarArray(SolarSpec(**solar), seed, NOMINAL_V)
+
+
+def plant(*, power_w=2000.0, is_on=True, **solar):
+    spec = PlantSpec(
+        battery=BatterySpec(cells_in_parallel=67),
+        converter=ConverterSpec(starts_on=is_on, bms_timeout_s=None),
+        load=LoadSpec(power_w=power_w),
+        solar=SolarSpec(**solar),
+    )
+    return RigPlant(spec)
+
+
+def test_the_sun_stands_as_high_as_the_calendar_says():
+    """At the solstices 90 degrees less latitude plus or minus 23.44; at an equinox half a day is light."""
+    sky = Sky.load("osaka")
+    for day, declination_deg in ((172, 23.44), (355, -23.44), (80, 0.0)):
+        highest = max(sky.cos_zenith(day, clock_s) for clock_s in range(0, 86_400, 60))
+        elevation_deg = math.degrees(math.asin(highest))
+        assert elevation_deg == pytest.approx(90.0 - sky.latitude_deg + declination_deg, abs=0.5)
+    light_s = sum(60 for clock_s in range(0, 86_400, 60) if sky.cos_zenith(80, clock_s) > 0.0)
+    assert light_s == pytest.approx(43_200, abs=600)
+
+
+def test_noon_in_osaka_is_two_minutes_before_the_clock_of_its_meridian_less_the_equation_of_time():
+    """Published extremes of the equation of time: -14.2 min on 11 February, +16.4 min on 3 November."""
+    sky = Sky.load("osaka")
+    for day, equation_s in ((42, -14.2 * 60.0), (307, 16.4 * 60.0)):
+        clocks_s = np.arange(40_000.0, 46_000.0, 1.0)
+        noon_s = clocks_s[np.argmax([sky.cos_zenith(day, clock_s) for clock_s in clocks_s])]
+        assert noon_s == pytest.approx(43_200.0 - equation_s - 240.0 * 0.52, abs=30.0)
+
+
+def test_a_clear_sky_is_haurwitz():
+    assert clear_sky_w_per_m2(1.0) == pytest.approx(1098.0 * math.exp(-0.057))
+    assert clear_sky_w_per_m2(0.5) == pytest.approx(549.0 * math.exp(-0.114))
+    assert clear_sky_w_per_m2(0.0) == clear_sky_w_per_m2(-0.3) == 0.0
+
+
+def test_heat_and_clipping_are_those_of_the_formula():
+    sky = Sky.load("osaka")
+    noon_s = 12.0 * 3600.0
+    light = clear_sky_w_per_m2(sky.cos_zenith(172, noon_s))
+    cell_degc = 25.0 + 25.0 * light / 800.0
+    expected_w = 0.97 * 6000.0 * light / 1000.0 * (1.0 - 0.0035 * (cell_degc - 25.0))
+    assert array(rated_ac_w=9000.0, has_clouds=False).available_w(noon_s) == pytest.approx(expected_w)
+    assert array(rated_ac_w=4000.0, has_clouds=False).available_w(noon_s) == 4000.0
+    assert array(has_clouds=False).available_w(0.0) == 0.0
+
+
+def test_clouds_are_keyed_and_their_edges_ramp():
+    one, same, other = array(3), array(3), array(4)
+    times_s = np.arange(0.0, DAY_S, 7.0)
+    light = [one.light_left(t) for t in times_s]
+    assert light == [same.light_left(t) for t in times_s]
+    assert light != [other.light_left(t) for t in times_s]
+    cloudy = np.mean(np.array(light) < 0.99)
+    assert 0.25 < cloudy < 0.6
+    assert min(light) >= 0.25
+    # No edge is steeper than from the thickest cloud to none in the time of an edge.
+    assert np.abs(np.diff(light)).max() <= 0.75 * 7.0 / 20.0 + 1e-9
+
+
+def test_the_energy_of_a_day_is_the_integral_of_its_power():
+    rig = plant(has_clouds=False, interval_s=300.0, is_on=False)
+    rig.advance(DAY_S)
+    times_s = np.arange(15.0, DAY_S, 30.0)
+    expected_j = sum(rig.solar.available_w(t) for t in times_s) * 30.0
+    found_j = rig.totals("solar_ac").energy_out_j
+    assert found_j == pytest.approx(expected_j, rel=2e-4)
+    # A clear midsummer day on the horizontal plane: some 8 kWh/m2.
+    assert 6.0 < found_j / 3.6e6 / 6.0 < 8.0
+    assert rig.balance().residual_fraction < 1e-3
+    assert rig.totals("grid_ac").energy_out_j > 0.0
+
+
+def test_curtailment_holds_and_is_lifted():
+    rig = plant(starts_at_s=12.0 * 3600.0, has_clouds=False)
+    rig.advance(60.0)
+    free_w = rig.solar.power_w
+    assert free_w > 4000.0
+    rig.solar.curtail(1500.0)
+    rig.advance(61.0)
+    start = rig.totals("solar_ac")
+    rig.advance(121.0)
+    assert (rig.totals("solar_ac") - start).energy_out_j == pytest.approx(90_000.0, rel=1e-6)
+    rig.solar.curtail(math.inf)
+    rig.advance(122.0)
+    assert rig.solar.power_w == pytest.approx(free_w, rel=1e-2)
+    with pytest.raises(ValueError, match=r"curtail\(-1"):
+        rig.solar.curtail(-1.0)
+
+
+def test_it_stops_with_the_mains_and_comes_back_after_its_delay():
+    rig = plant(starts_at_s=12.0 * 3600.0, has_clouds=False, restart_s=30.0)
+    rig.advance(10.0)
+    assert rig.solar.is_running
+    rig.grid.open_relay()
+    rig.advance(20.0)
+    assert rig.converter.is_grid_forming
+    assert rig.solar.power_w == 0.0
+    rig.grid.close_relay()
+    rig.advance(35.0)
+    back_s = next(0.5 * k for k in range(70, 180) if (rig.advance(0.5 * k), rig.solar.is_running)[1])
+    # Ten seconds until the converter has synchronised and closed, about one for that, then its own delay.
+    assert 60.0 < back_s < 63.0
+    assert rig.balance().residual_fraction < 1e-4
+
+
+def test_it_charges_the_battery_of_an_island_it_may_follow():
+    rig = plant(
+        power_w=1000.0, starts_at_s=12.0 * 3600.0, has_clouds=False, follows_islands=True, restart_s=5.0
+    )
+    rig.advance(10.0)
+    rig.grid.open_relay()
+    rig.advance(30.0)
+    assert rig.converter.is_grid_forming
+    assert rig.converter.power_w == pytest.approx(1000.0 - rig.solar.power_w, rel=1e-6)
+    assert rig.string.current_a < 0.0
+    assert rig.balance().residual_fraction < 1e-4
+
+
+def test_in_a_sag_its_current_is_limited():
+    spec = PlantSpec(
+        grid=GridSpec(source_resistance_ohm=1e-6, source_reactance_ohm=1e-6),
+        solar=SolarSpec(starts_at_s=12.0 * 3600.0, has_clouds=False, rated_ac_w=3000.0),
+    )
+    rig = RigPlant(spec)
+    rig.advance(10.0)
+    rig.grid.set_voltage_v(0.5 * NOMINAL_V)
+    rig.advance(11.0)
+    start = rig.totals("solar_ac")
+    rig.advance(12.0)
+    assert (rig.totals("solar_ac") - start).energy_out_j == pytest.approx(1500.0, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"interval_s": 0.0}, {"day_of_year": 0}, {"temperature_coefficient_per_k": 0.1}]
+)
+def test_impossible_arrays_are_refused(bad):
+    with pytest.raises(ValueError, match=rf"solar: {next(iter(bad))}=.*; allowed"):
+        SolarSpec(**bad)
+
+
+def test_an_unknown_sky_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="no sky 'mars'; there are osaka"):
+        array(sky="mars")
