@@ -68,6 +68,20 @@ role = "fault_inserter"
 protective = true
 options = {faults = {bms_can_open = 3}}
 
+[devices.shunt]
+driver = "shunt"
+wire = "can0"
+role = "dc_sensor"
+protective = true
+
+[devices.safety]
+driver = "coupler"
+wire = "lan"
+unit = 3
+role = "safety_inputs"
+protective = true
+options = {inputs = {e_stop_released = 1, contactor = 2}, outputs = {chain = 1, battery = 2}}
+
 [devices.grid]
 driver = "source"
 wire = "source"
@@ -99,6 +113,12 @@ device = "relay"
 wire = "can0"
 lead = "bms"
 
+[topology.safety_chain]
+device = "safety"
+chain = "chain"
+battery_enable = "battery"
+contactor_feedback = "contactor"
+
 [triggers.sag]
 from_device = "grid"
 to_device = "relay"
@@ -115,6 +135,32 @@ within_s = 0.2
 [envelope.stale_s]
 value = 0.5
 within_s = 0.5
+
+[interlock]
+actuator_s = 0.05
+contacts = ["safety.e_stop_released"]
+
+[interlock.watch]
+battery_voltage_v = ["shunt.voltage_v"]
+battery_current_a = ["shunt.current_a"]
+
+[interlock.periods_s]
+shunt = 0.04
+safety = 0.05
+
+[safe_state]
+break_current_a = 5.0
+current = "shunt.current_a"
+
+[safe_state.verified.battery_current]
+sensors = ["shunt.current_a", "bms.current_a"]
+at_most = 1.0
+
+[safe_state.hardware_layers.watchdog]
+device = "safety"
+timeout_s = 1.0
+measured_s = 1.1
+what = "drops the chain"
 """
 
 
@@ -160,6 +206,7 @@ DECLARED = {
     "pack": Declared("battery", "can", PackOptions),
     "converter": Declared("inverter", "modbus_tcp", UnitOptions),
     "relay": Declared("fault_inserter", "modbus_tcp", RelayOptions),
+    "shunt": Declared("dc_sensor", "can"),
     "source": Declared("grid_source", "visa"),
     "coupler": Declared("safety_inputs", "modbus_tcp", CouplerOptions),
 }

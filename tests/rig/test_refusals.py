@@ -60,6 +60,43 @@ def _with_a_large_load(table):
     table["topology"]["critical_load"]["power_w"] = 12_000.0
 
 
+def _without_interlock(table):
+    del table["interlock"]
+
+
+def _without_a_watch(table):
+    del table["interlock"]["watch"]["battery_current_a"]
+
+
+def _with_a_limit_of_the_source(table):
+    table["envelope"]["ac_current_a"] = {"value": 40.0, "within_s": 0.1}
+
+
+def _watched_by_the_product(table):
+    table["interlock"]["watch"]["battery_voltage_v"] = ["bms.voltage_v"]
+    table["interlock"]["periods_s"]["bms"] = 0.04
+
+
+def _with_a_slow_sensor(table):
+    table["interlock"]["periods_s"]["shunt"] = 0.05
+
+
+def _without_safe_state(table):
+    del table["safe_state"]
+
+
+def _verified_by_one_device(table):
+    table["safe_state"]["verified"]["battery_current"]["sensors"] = ["shunt.current_a", "shunt.voltage_v"]
+
+
+def _without_hardware_layer(table):
+    del table["safe_state"]["hardware_layers"]
+
+
+def _without_safety_chain(table):
+    del table["topology"]["safety_chain"]
+
+
 def test_a_sound_rig_is_not_refused(project, lfp_rack):
     assert refusals(project.load(project.table()), lfp_rack) == []
 
@@ -80,6 +117,17 @@ def test_a_sound_rig_is_not_refused(project, lfp_rack):
         (_with_one_phase, "the rig has 1 phases, the product 3"),
         (_at_another_voltage, "the rig's nominal voltage is 230.0 V line to neutral, the product's 115.47 V"),
         (_with_a_large_load, "the critical load draws 12000.0 W, the product carries 10000.0 W in an island"),
+        (_without_interlock, "no interlock: nobody would watch the envelope"),
+        (_without_a_watch, "envelope.battery_current_a is watched by nobody"),
+        (_with_a_limit_of_the_source, "envelope.ac_current_a is watched by nobody"),
+        (_watched_by_the_product, "bms.voltage_v is no sensor of the bench's own"),
+        (_without_safe_state, "no safe_state: nobody would know how to make it safe"),
+        (
+            _verified_by_one_device,
+            "shunt.current_a, shunt.voltage_v are one device; allowed: two different ones",
+        ),
+        (_without_hardware_layer, "no hardware layer: a dead PC would leave it energised"),
+        (_without_safety_chain, "no topology.safety_chain: nothing opens the battery's contactor"),
     ],
 )
 def test_a_rig_is_refused_with_its_one_reason(project, lfp_rack, change, said):
@@ -88,6 +136,47 @@ def test_a_rig_is_refused_with_its_one_reason(project, lfp_rack, change, said):
     (reason,) = refusals(project.load(table), lfp_rack)
     assert reason.startswith("rig 'small' with product 'lfp_rack': ")
     assert said in reason
+
+
+def test_a_reaction_that_is_longer_than_the_envelope_allows_is_refused_limit_by_limit(project, lfp_rack):
+    """Three periods of 0.05 s until silence counts, 0.02 s of latency, 0.05 s until the current is gone."""
+    table = project.table()
+    _with_a_slow_sensor(table)
+    reasons = refusals(project.load(table), lfp_rack)
+    assert len(reasons) == 2
+    for limit, reason in zip(("battery_voltage_v", "battery_current_a"), reasons, strict=True):
+        assert f"envelope.{limit}: the reaction takes 0.22 s end to end, the rig survives 0.2 s" in reason
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda table: table["interlock"]["watch"].update(battery_voltage_v=["shunk.voltage_v"]),
+            "interlock.watch.battery_voltage_v: shunk.voltage_v: unknown device 'shunk'",
+        ),
+        (
+            lambda table: table["safe_state"].update(current="shunt.curent_a"),
+            "safe_state.current: shunt.curent_a: unknown dc_sensor value 'curent_a'",
+        ),
+        (
+            lambda table: table["interlock"].update(contacts=["safety.e_stop"]),
+            "interlock.contacts: safety.e_stop: unknown input 'e_stop'; known: contactor, e_stop_released",
+        ),
+        (
+            lambda table: table["interlock"]["periods_s"].pop("shunt"),
+            "interlock.periods_s.shunt is missing",
+        ),
+        (
+            lambda table: table["safe_state"]["hardware_layers"]["watchdog"].update(device="dog"),
+            "safe_state.hardware_layers.watchdog.device: unknown device 'dog'",
+        ),
+    ],
+)
+def test_a_name_in_the_safety_parts_that_the_rig_does_not_have_is_a_mistake(project, change, said):
+    table = project.table()
+    change(table)
+    assert any(said in mistake for mistake in project.mistakes(table)), project.mistakes(table)
 
 
 def test_the_products_own_insulation_monitor_counts(project, lfp_rack):

@@ -10,6 +10,7 @@ import pytest
 from harness.errors import Unsafe
 from harness.rig.files import load_rig
 from harness.safety.arming import arm, arming_of, disarm
+from harness.safety.commissioned import write_commissioning
 
 from ..processes import LAB1
 
@@ -17,6 +18,7 @@ from ..processes import LAB1
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return tmp_path / "rackproof" / "armed"
 
 
@@ -46,10 +48,28 @@ def test_arming_holds_for_the_file_as_it_was(rig):
     assert "not armed" in arming_of(changed, "energises", "lab1")
 
 
-def test_hardware_cannot_be_armed_while_no_guard_stands_beside_a_run(state):
-    with pytest.raises(Unsafe, match=r"rig lab1 cannot be armed: no guard stands beside a run yet"):
-        arm(load_rig(LAB1), "A. Tester", 10.0)
+def test_hardware_is_armed_only_once_it_was_commissioned_as_its_file_stands(state):
+    rig = load_rig(LAB1)
+    with pytest.raises(
+        Unsafe, match=r"rig lab1 cannot be armed: it was never commissioned as its file stands"
+    ):
+        arm(rig, "A. Tester", 10.0)
     assert not state.exists()
+    place = write_commissioning(rig, "A. Tester", [{"name": "polarity", "result": "passed"}])
+    arm(rig, "A. Tester", 10.0)
+    edited = rig.model_copy(update={"nominal_voltage_v": 100.0})
+    with pytest.raises(Unsafe, match="never commissioned as its file stands"):
+        arm(edited, "A. Tester", 10.0)
+    place.write_text(place.read_text().replace("A. Tester", "B. Forger"))
+    with pytest.raises(Unsafe, match="was changed after it was signed"):
+        arm(rig, "A. Tester", 10.0)
+
+
+def test_a_rig_whose_commissioning_failed_is_not_armed():
+    rig = load_rig(LAB1)
+    write_commissioning(rig, "A. Tester", [{"name": "polarity", "result": "failed"}])
+    with pytest.raises(Unsafe, match="commissioning did not pass: polarity"):
+        arm(rig, "A. Tester", 10.0)
 
 
 @pytest.mark.parametrize("person", ["", "  "])
