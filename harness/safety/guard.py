@@ -396,9 +396,7 @@ async def _main(link: socket.socket) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, guard.told_to, f"{number.name} to the guard")
     loop.set_exception_handler(guard.take_failure)
-    # The collector would stop everything for tens of milliseconds, just when it must not.
-    gc.freeze()
-    gc.disable()
+    be_prompt()
     ears = asyncio.create_task(_listen(reader, guard), name="ears")
     try:
         outcome = await guard.serve()
@@ -414,6 +412,17 @@ async def _main(link: socket.socket) -> int:
     if not outcome.is_safe or guard_is_alone(config):
         print(f"guard: rig {outcome.text}", file=sys.stderr, flush=True)
     return 0 if outcome.is_safe else 1
+
+
+def be_prompt() -> None:
+    """Let nothing of this process's own come in between a frame and the command that it causes.
+
+    The collector would stop everything for tens of milliseconds. Before other processes, where we may.
+    """
+    gc.freeze()
+    gc.disable()
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
 
 
 def guard_is_alone(config: Mapping[str, Any]) -> bool:
@@ -440,8 +449,6 @@ def _run(work: Callable[[], Coroutine[Any, Any, int]], origin_s: float) -> int:
 def main() -> int:
     """Guard the run whose socket was inherited."""
     link = socket.socket(fileno=int(sys.argv[1]))
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
     return _run(lambda: _main(link), float(sys.argv[2]))
 
 

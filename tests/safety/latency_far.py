@@ -1,0 +1,63 @@
+"""The far end of the latency test: a rig whose shunt shows breaches, and the clock for both moments.
+
+Writes one line a breach: seconds from the frame that shows it to the converter's first command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.clock import now_s, run_wall
+from harness.rig.bench import Setup, far_side
+from harness.rig.emulation import pointed_at
+from harness.rig.files import load_product, load_rig, write_rig
+from harness.safety.guard import be_prompt
+
+BREACHES = int(sys.argv[2])
+CURRENT_FRAME = 0x521
+
+
+async def main() -> None:
+    be_prompt()  # it stands for a device, which has a processor of its own
+    rig = load_rig("lab1")
+    async with far_side(
+        Setup(rig=rig, product=load_product("lfp_rack"), f0_hz=60.0), expose_can=True
+    ) as side:
+        shunt: Any = side.emulators["shunt"]
+        converter: Any = side.emulators["pcs"]
+        commanded = asyncio.Event()
+        times_s: list[float] = []
+        write = converter.write
+
+        def note_write(*what: Any) -> None:
+            times_s.append(now_s())
+            commanded.set()
+            write(*what)
+
+        converter.write = note_write
+        shown_s: list[float] = []
+
+        def note_frame(_: Any) -> None:
+            if shunt.disturbance and not shown_s:
+                shown_s.append(now_s())
+
+        side.can_lines["safety_can"].port("clock").listen([CURRENT_FRAME], note_frame)
+        write_rig(pointed_at(rig, side.addresses), Path(sys.argv[1]))
+        print("ready", flush=True)
+        await commanded.wait()  # the near end has opened, and commands once to say so
+        for number in range(BREACHES):
+            await asyncio.sleep(0.25 + 0.013 * (number % 7))  # at another phase of everything each time
+            side.advance()
+            commanded.clear()
+            times_s.clear()
+            shown_s.clear()
+            shunt.disturbance["current_a"] = 400.0
+            await commanded.wait()
+            shunt.disturbance.clear()
+            print(f"{times_s[0] - shown_s[0]:.6f}", flush=True)
+
+
+run_wall(main)
