@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO
 import pytest
 
 from harness.clock import rig_loop
-from harness.errors import Aborted, ConfigurationError, RackproofError
+from harness.errors import Aborted, BenchError, ConfigurationError, RackproofError
 from harness.judge import Verdict
 from harness.plans import PlanSpec, spec_of
 from harness.plugin import EXIT_NOT_TESTABLE
@@ -134,6 +134,8 @@ class Conductor:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """One line a plan is written here; pytest's own line of dots would stand in between."""
         if not self.rig_session.is_virtual:
+            # Also where a shell started this in the background, which takes Ctrl-C away.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             # As Ctrl-C: the plan comes to rest, the guard makes the rig safe, the record says ABORTED.
             for number in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -254,10 +256,15 @@ class Conductor:
         from harness.report.html import write_report  # noqa: PLC0415 - templates and plots load at the end
         from harness.report.junit import write_junit  # noqa: PLC0415
 
-        self.record = run.seal()
-        self.sealed_in = run.folder
-        write_junit(run.folder)
-        write_report(run.folder)
+        try:
+            self.record = run.seal()
+            self.sealed_in = run.folder
+            write_junit(run.folder)
+            write_report(run.folder)
+        except (BenchError, OSError) as error:
+            self.trouble = f"the run could not be sealed: {error}; then: rackproof seal {run.folder}"
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            return
         verdicts = [each.verdict for each in self.runs]
         is_clean = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if is_clean and Verdict.NOT_TESTABLE in verdicts and not self.option.allow_not_testable:

@@ -606,7 +606,12 @@ class PlanRun:
         ]
         self.verdict = Verdict.worst([ended, self.judge.worst()])
         self.message = "\n".join(causes)
-        self.recorder.outcome(self.verdict, self.message)
+        try:
+            self.recorder.outcome(self.verdict, self.message)
+        except BenchError as lost:
+            # A full disk: the outcome that pytest shows says so, since the record cannot.
+            self.verdict = Verdict.worst([self.verdict, Verdict.ERROR])
+            self.message = "\n".join(filter(None, [self.message, str(lost)]))
         return self.verdict
 
 

@@ -28,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.clock import WallLoop, now_s, wall_time
+from harness.clock import WallLoop, go_before_others, now_s, wall_time
 from harness.errors import BenchError, RackproofError
 from harness.readings import Reading
 from harness.record.journal import GUARD_JOURNAL, Journal
@@ -144,19 +144,15 @@ class Guard:
             try:
                 await self._open_eyes()
             except RackproofError as error:
-                self._say_to_run({"refused": str(error)})
-                self._fire(Breach("guard", f"the guard could not begin: {error}", now_s()))
-                return await self._make_safe(await self._fired)
+                return self._refuse(error)
             self._lease.write(ENERGISED)
             assert self._interlock is not None
             async with watching(self._bench, self._interlock, self._fire):
                 try:
                     await self._enable()
                 except RackproofError as error:
-                    self._say_to_run({"refused": str(error)})
-                    self._fire(Breach("guard", f"the rig could not be enabled: {error}", now_s()))
-                else:
-                    self._say_to_run({"ready": True})
+                    return await self._take_back(error)
+                self._say_to_run({"ready": True})
                 pulse = asyncio.create_task(self._feel_pulse(), name="pulse")
                 try:
                     breach = await self._fired
@@ -164,6 +160,21 @@ class Guard:
                     pulse.cancel()
             # Whatever watches may have failed itself: from here on nobody asks but the recipe.
             return await self._make_safe(breach)
+
+    def _refuse(self, error: RackproofError) -> Outcome:
+        """Say that nothing may be energised; nothing was."""
+        self._write("refused", str(error))
+        self._say_to_run({"refused": str(error)})
+        return Outcome(str(error), is_safe=True)
+
+    async def _take_back(self, error: RackproofError) -> Outcome:
+        """Undo what was enabled; the run, which commanded nothing yet, keeps its wires and hears why."""
+        maker = MakeSafe(self._bench, "guard", f"the rig could not be enabled: {error}", self._write)
+        outcome = await maker.run({})
+        await self._disarm_watchdogs()
+        self._lease.write(SAFE if outcome.is_safe else UNSAFE, "" if outcome.is_safe else outcome.text)
+        self._say_to_run({"refused": str(error)})
+        return outcome
 
     async def _open_eyes(self) -> None:
         """Open the devices that are the guard's own or shared, and wait until each sensor has spoken."""
@@ -250,7 +261,7 @@ class Guard:
         begin_s = now_s()
         self._journal.event("breach", asdict(breach), begin_s)
         first = None
-        if breach.cause not in {"run", "command", "guard"}:
+        if breach.cause != "run" and not self._released.is_set():
             # What the guard holds acts at once; the wires of the test process come with the fence.
             first = asyncio.create_task(self._cease_at_once(), name="cease")
             self._say_to_run({"trip": breach.text})
@@ -333,13 +344,14 @@ class Guard:
         self._journal.close()
         self._lease.close()
 
-    def seal_for(self) -> None:
-        """Seal the run whose process is gone, so that it says ABORTED and carries this journal."""
+    async def seal_for_the_dead(self) -> None:
+        """Wait for the end of the test process, and seal its run if it could not."""
         from harness.record.run import seal_folder  # noqa: PLC0415 - numpy and pyarrow load after the rig is safe
 
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        if self._run.has_ended and not (self._folder / "logbook.json").exists():
+        await self._run.ended_or(None)
+        if not (self._folder / "logbook.json").exists():
             with contextlib.suppress(BenchError):
                 seal_folder(self._folder, wall_time())
 
@@ -405,12 +417,12 @@ async def _main(link: socket.socket) -> int:
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(1.0):
             await writer.drain()
-    writer.close()
-    gc.enable()
-    guard.seal_for()
     guard.close()
     if not outcome.is_safe or guard_is_alone(config):
         print(f"guard: rig {outcome.text}", file=sys.stderr, flush=True)
+    gc.enable()
+    await guard.seal_for_the_dead()
+    writer.close()
     return 0 if outcome.is_safe else 1
 
 
@@ -421,8 +433,7 @@ def be_prompt() -> None:
     """
     gc.freeze()
     gc.disable()
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    go_before_others()
 
 
 def guard_is_alone(config: Mapping[str, Any]) -> bool:

@@ -163,8 +163,8 @@ class GuardLink:
                 thread.join(5.0)
             self._socket.close()
         if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(10.0)
+            # It waits for this process's end, to seal the run if this could not.
+            self._process.returncode = self._process.poll() or 0
 
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._socket is not None

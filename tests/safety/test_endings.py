@@ -115,7 +115,8 @@ def world(
     run: subprocess.Popen[str] | None = None
     try:
         assert emulators.stdout is not None
-        assert any(str(rig) in line for line in iter(emulators.stdout.readline, "stop with Ctrl-C\n"))
+        said = list(iter(emulators.stdout.readline, "stop with Ctrl-C\n"))
+        assert any(str(rig) in line for line in said), said
         assert home.rackproof("arm", rig, "--person", "A. Tester", "--minutes", "10").code == 0
         plans = home.plans(PLAN.format(ending=ending, set_up=set_up, clean_up=clean_up))
         command, runs = home.pytest_command(*plans, f"--rig={rig}")
