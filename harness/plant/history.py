@@ -24,6 +24,9 @@ KEPT_S = 900.0
 KEPT_STRETCHES = 200_000
 """Most stretches kept, so that memory stays flat however restless the rig is."""
 
+LOT = 1024
+"""How many stretches are dropped at once, so that each costs next to nothing."""
+
 AC_CHANNELS = {f"u{n}_v": n - 1 for n in (1, 2, 3)} | {f"i{n}_a": n + 2 for n in (1, 2, 3)}
 """Quantity of an AC node to its place among three voltages and three currents."""
 
@@ -163,7 +166,8 @@ class History:
         rates = self._last_rates(last)
         self._closed = {node: _grown(totals, rates[node], end_s) for node, totals in self._closed.items()}
         self._ac.append(last._replace(end_s=end_s))
-        _forget(self._ac, end_s)
+        if len(self._ac) % LOT == 0:
+            _forget(self._ac, end_s)
 
     def _last_rates(self, last: AcStretch) -> dict[str, _Rate]:
         """By how much the totals at each node grow in a second of the last stretch."""
@@ -193,7 +197,8 @@ class History:
         self._dc_voltage_square += duration_s * (u0 * u0 + u0 * u1 + u1 * u1) / 3.0
         self._dc_current_square += charge_c * current_a
         self._dc.append(stretch)
-        _forget(self._dc, end_s)
+        if len(self._dc) % LOT == 0:
+            _forget(self._dc, end_s)
 
     def totals(self, node: str) -> NodeTotals:
         """Integrals at a node until now.
@@ -304,11 +309,10 @@ def _goes_on(last: Turning, following: Turning, duration_s: float) -> bool:
 
 def _forget(stretches: list[AcStretch] | list[DcStretch], now_s: float) -> None:
     """Drop what is too old, in lots, so that each call costs next to nothing."""
-    lot = 1024
-    if len(stretches) > KEPT_STRETCHES or (
-        len(stretches) > 2 * lot and stretches[lot].end_s < now_s - KEPT_S
+    while len(stretches) > KEPT_STRETCHES or (
+        len(stretches) > 2 * LOT and stretches[LOT].end_s < now_s - KEPT_S
     ):
-        del stretches[:lot]
+        del stretches[:LOT]
 
 
 def _within(stretches: list[AcStretch], times_s: FloatArray, end_s: float) -> list[AcStretch]:

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from harness.plant import network
 from harness.plant.battery import BatteryString
@@ -135,9 +135,8 @@ class RigPlant:
         self._is_load_dead = False
         self._flow_key: object = None
         self._more: object = None
-        # AC power and loss, in W, while nothing moves on the AC side until the next event: a step is then the
-        # battery's alone.
-        self._standing: tuple[float, float] | None = None
+        # While nothing moves on the AC side until the next event, a step is the battery's alone.
+        self._standing: _Standing | None = None
         self._settle()
 
     def advance(self, to_s: float) -> None:
@@ -222,13 +221,15 @@ class RigPlant:
         """Whether something was commanded, or planned for now, since the last ``_settle``."""
         if self._actions and self._actions[0][0] <= self.now_s:
             return True
+        for part in self._parts:
+            if part.touched:
+                return True
         return (
             self.converter.touched
             or self.grid.touched
             or self.bms.touched
             or self.load.touched
             or self.string.touched
-            or any(part.touched for part in self._parts)
         )
 
     def _settle(self) -> None:
@@ -259,41 +260,56 @@ class RigPlant:
 
     def _step(self, to_s: float) -> None:
         """Make one step, no further than ``to_s`` and the next event, and let what is due then happen."""
-        now_s, converter, grid, bms = self.now_s, self.converter, self.grid, self.bms
-        event_s = min(grid.next_event_s, converter.next_event_s, bms.next_event_s)
-        parts = self._parts
-        for part in parts:
-            event_s = min(event_s, part.next_event_s)
+        now_s, converter = self.now_s, self.converter
+        event_s = min(self._source_event_s(), converter.next_event_s, self.bms.next_event_s)
         end_s = min(to_s, event_s, now_s + self._step_hint_s())
-        actions = self._actions
-        if actions:
-            end_s = min(end_s, actions[0][0])
-        if self._standing is not None:
-            duration_s = end_s - now_s
-            power_w, loss_w = self._standing
-            current_a = self._battery_current_a(power_w + loss_w, duration_s)
-            if converter.allows(self.string, current_a, duration_s):
-                grid.advance(end_s)
-                for part in parts:
-                    part.advance(end_s)
-                if self._is_alone:
-                    self._let_island_turn(duration_s)
-                converter.stand(end_s, power_w, loss_w)
-                self._turn_bus(duration_s)
-                self._history.lengthen(end_s)
-                self._draw(end_s, current_a)
-                while actions and actions[0][0] <= end_s:
-                    heapq.heappop(actions)[2]()
-                bms.settle()
-                converter.dc_voltage_v = bms.link_voltage_v if bms.contactor_closed else 0.0
-                if event_s <= end_s or self._is_touched():
-                    self._settle()
-                return
+        if self._actions:
+            end_s = min(end_s, self._actions[0][0])
+        if self._standing is not None and self._stand(self._standing, end_s, event_s):
+            return
         demand_w = self._move(end_s)
         self._draw(end_s, self._battery_current_a(demand_w, end_s - now_s))
         self._settle()
         power_w = converter.power_w
-        self._standing = (power_w, converter.loss_w(power_w)) if self._may_stand() else None
+        if self._may_stand():
+            self._standing = _Standing(power_w, converter.loss_w(power_w), self._source_event_s())
+
+    def _source_event_s(self) -> float:
+        """Next event of the sources and of what stands beside them: while nothing moves, a known one."""
+        if self._standing is not None:
+            return self._standing.event_s
+        event_s = self.grid.next_event_s
+        for part in self._parts:
+            event_s = min(event_s, part.next_event_s)
+        return event_s
+
+    def _stand(self, standing: _Standing, end_s: float, event_s: float) -> bool:
+        """Make a step of the battery alone; False where its limits do not leave the power that stands."""
+        converter, bms, grid = self.converter, self.bms, self.grid
+        duration_s = end_s - self.now_s
+        power_w, loss_w, _ = standing
+        current_a = self._battery_current_a(power_w + loss_w, duration_s)
+        if not converter.allows(self.string, current_a, duration_s):
+            return False
+        grid.advance(end_s)
+        for part in self._parts:
+            part.advance(end_s)
+        if self._is_alone:
+            self._let_island_turn(duration_s)
+        converter.stand(end_s, power_w, loss_w)
+        self._turn_bus(duration_s)
+        self._history.lengthen(end_s)
+        self._draw(end_s, current_a)
+        actions = self._actions
+        has_acted = bool(actions) and actions[0][0] <= end_s
+        while actions and actions[0][0] <= end_s:
+            heapq.heappop(actions)[2]()
+        bms.settle()
+        converter.dc_voltage_v = bms.link_voltage_v if bms.contactor_closed else 0.0
+        # Without an action nothing but the battery's side can have been touched.
+        if event_s <= end_s or bms.touched or self.string.touched or (has_acted and self._is_touched()):
+            self._settle()
+        return True
 
     def _may_stand(self) -> bool:
         """Whether nothing moves on the AC side until the next event."""
@@ -321,10 +337,9 @@ class RigPlant:
 
     def _turned(self, before: tuple[Turning, ...]) -> tuple[Turning, ...]:
         """The same frames from then until now."""
-        return tuple(
-            Turning(then.turns, then.from_hz, now.to_hz)
-            for then, now in zip(before, self._turning(), strict=True)
-        )
+        now = self._turning()
+        frames = [Turning(then.turns, then.from_hz, to.to_hz) for then, to in zip(before, now, strict=True)]
+        return tuple(frames)
 
     def _turn_bus(self, duration_s: float) -> None:
         converter, island = self.converter, self._island
@@ -589,6 +604,20 @@ class RigPlant:
             is_present=alone_v > 0.0 or (source is not None and source.is_live),
             ahead_turns=ahead - round(ahead),
         )
+
+
+class _Standing(NamedTuple):
+    """What stands on the AC side.
+
+    Attributes:
+        power_w: out of the converter.
+        loss_w: of the converter.
+        event_s: when a source or another part moves again.
+    """
+
+    power_w: float
+    loss_w: float
+    event_s: float
 
 
 class _Part(Protocol):
