@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.plant.spec import (
     BatterySpec,
     BmsSpec,
     CellSpread,
     ConverterSpec,
     FrequencyTrip,
+    GeneratorSpec,
     GridSpec,
+    Harmonic,
     LoadKind,
     LoadSpec,
     PlantSpec,
     RideBand,
     RideMode,
     RideThrough,
+    RlcSpec,
+    SolarSpec,
+    TransferSwitchSpec,
     TripStep,
 )
 from harness.rig import product_file
@@ -37,7 +44,7 @@ def plant_spec(rig: RigFile, product: ProductFile, f0_hz: float, seed: int) -> P
         ConfigurationError: the product has no settings for this frequency.
     """
     lowest_degc, highest_degc = product.reference.temperature_degc
-    source, load = rig.topology.source, rig.topology.critical_load
+    source = rig.topology.source
     return PlantSpec(
         battery=_battery(product),
         bms=_bms(product),
@@ -47,15 +54,70 @@ def plant_spec(rig: RigFile, product: ProductFile, f0_hz: float, seed: int) -> P
             frequency_hz=f0_hz,
             source_resistance_ohm=source.r_ohm,
             source_reactance_ohm=source.x_ohm,
+            rise_time_s=source.rise_time_s,
+            sink_power_w=source.sink_power_w,
+            harmonics=tuple(Harmonic(**harmonic.model_dump()) for harmonic in source.harmonics),
         ),
-        load=LoadSpec(
-            kind={"resistive": LoadKind.RESISTIVE, "constant_power": LoadKind.CONSTANT_POWER}[load.kind],
-            power_w=load.power_w,
-            nominal_voltage_v=rig.nominal_voltage_v,
-        ),
+        load=_load(rig, f0_hz),
+        generator=_generator(rig, f0_hz),
+        second_mains=_second_mains(rig, f0_hz),
+        transfer_switch=_transfer_switch(rig, f0_hz),
+        solar=None if rig.topology.solar is None else SolarSpec(**rig.topology.solar.model_dump()),
         ambient_degc=(lowest_degc + highest_degc) / 2.0,
         seed=seed,
     )
+
+
+def _load(rig: RigFile, f0_hz: float) -> LoadSpec:
+    load = rig.topology.critical_load
+    rlc = load.rlc
+    return LoadSpec(
+        kind={"resistive": LoadKind.RESISTIVE, "constant_power": LoadKind.CONSTANT_POWER}[load.kind],
+        power_w=load.power_w,
+        nominal_voltage_v=rig.nominal_voltage_v,
+        power_factor=load.power_factor,
+        is_capacitive=load.is_capacitive,
+        inrush_factor=load.inrush_factor,
+        inrush_time_constant_s=load.inrush_time_constant_s,
+        restart_delay_s=load.restart_delay_s,
+        hold_up_s=load.hold_up_s,
+        rlc=None if rlc is None else RlcSpec(**rlc.model_dump(), frequency_hz=f0_hz),
+    )
+
+
+def _generator(rig: RigFile, f0_hz: float) -> GeneratorSpec | None:
+    generator = rig.topology.generator
+    if generator is None:
+        return None
+    return GeneratorSpec(
+        **generator.model_dump(), nominal_voltage_v=rig.nominal_voltage_v, frequency_hz=f0_hz
+    )
+
+
+def _second_mains(rig: RigFile, f0_hz: float) -> GridSpec | None:
+    mains = rig.topology.second_mains
+    if mains is None:
+        return None
+    return GridSpec(
+        nominal_voltage_v=rig.nominal_voltage_v,
+        frequency_hz=f0_hz,
+        source_resistance_ohm=mains.r_ohm,
+        source_reactance_ohm=mains.x_ohm,
+        angle_deg=mains.angle_deg,
+    )
+
+
+def _transfer_switch(rig: RigFile, f0_hz: float) -> TransferSwitchSpec | None:
+    switch = rig.topology.transfer_switch
+    if switch is None:
+        return None
+    usual = (
+        TransferSwitchSpec.mechanical() if switch.kind == "mechanical" else TransferSwitchSpec.static(f0_hz)
+    )
+    given = switch.model_dump(exclude={"kind"}, exclude_none=True)
+    if given.get("out_of_phase_gap_s") == 0.0:
+        given["out_of_phase_gap_s"] = None
+    return replace(usual, **given)
 
 
 def _battery(product: ProductFile) -> BatterySpec:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from harness.errors import ConfigurationError
 from harness.plant import RigPlant
-from harness.plant.spec import BmsSpec, ConverterSpec, LoadKind, RideMode
+from harness.plant.spec import (
+    BmsSpec,
+    ConverterSpec,
+    GeneratorSpec,
+    Harmonic,
+    LoadKind,
+    RideMode,
+    SolarSpec,
+    TransferSwitchSpec,
+)
 from harness.rig.files import load_product
 from harness.rig.plant_spec import plant_spec
 from harness.roles import GridStep
@@ -49,6 +59,87 @@ def test_the_grid_and_the_load_are_the_rigs(spec):
     assert (spec.grid.source_resistance_ohm, spec.grid.source_reactance_ohm) == (0.02, 0.02)
     assert spec.grid.nominal_voltage_v == spec.load.nominal_voltage_v == 115.47
     assert (spec.load.kind, spec.load.power_w) == (LoadKind.RESISTIVE, 3000.0)
+    assert (spec.grid.rise_time_s, spec.grid.sink_power_w) == (0.0002, 15_000.0)
+    assert spec.generator is spec.second_mains is spec.transfer_switch is spec.solar is spec.load.rlc is None
+
+
+MORE_PARTS = """
+[topology.transfer_switch]
+kind = "mechanical"
+gap_s = 0.2
+out_of_phase_gap_s = 0.0
+
+[topology.generator]
+rated_power_w = 16000.0
+rated_apparent_power_va = 20000.0
+start_s = 12.0
+start_failure_probability = 0.1
+
+[topology.solar]
+sky = "osaka"
+rated_dc_w = 6000.0
+rated_ac_w = 5000.0
+starts_at_s = 43200.0
+
+[topology.critical_load.rlc]
+power_w = 5000.0
+inductive_var = 5000.0
+capacitive_var = 4900.0
+"""
+
+
+def with_more_parts(project, text=MORE_PARTS):
+    table = project.table()
+    more = tomllib.loads(text)["topology"]
+    table["topology"]["critical_load"] |= more.pop("critical_load", {})
+    table["topology"] |= more
+    return table
+
+
+def test_the_optional_parts_are_the_rigs(project, lfp_rack):
+    table = with_more_parts(project)
+    table["topology"]["critical_load"] |= {"power_factor": 0.9, "restart_delay_s": 5.0}
+    table["topology"]["source"]["harmonics"] = [{"order": 5, "fraction": 0.03, "angle_deg": 10.0}]
+    spec = plant_spec(project.load(table), lfp_rack, 50.0, 1)
+    assert spec.grid.harmonics == (Harmonic(order=5, fraction=0.03, angle_deg=10.0),)
+    assert spec.generator == GeneratorSpec(
+        nominal_voltage_v=115.47, frequency_hz=50.0, start_s=12.0, start_failure_probability=0.1
+    )
+    assert spec.transfer_switch == TransferSwitchSpec(gap_s=0.2, out_of_phase_gap_s=None)
+    assert spec.solar == SolarSpec(starts_at_s=43_200.0)
+    assert spec.load.rlc.resonance_hz == pytest.approx(50.0 * (5000.0 / 4900.0) ** 0.5)
+    assert (spec.load.power_factor, spec.load.restart_delay_s) == (0.9, 5.0)
+    plant = RigPlant(spec)
+    plant.advance(20.0)
+    assert plant.totals("solar_ac").energy_out_j > 0.0
+
+
+def test_a_static_switch_with_a_second_feeder_is_a_quarter_of_a_cycle(project, lfp_rack):
+    text = """
+[topology.transfer_switch]
+kind = "static"
+[topology.second_mains]
+r_ohm = 0.01
+x_ohm = 0.02
+angle_deg = 30.0
+"""
+    spec = plant_spec(project.load(with_more_parts(project, text)), lfp_rack, 50.0, 1)
+    assert spec.transfer_switch.detect_s + spec.transfer_switch.gap_s == pytest.approx(0.005)
+    assert (spec.second_mains.angle_deg, spec.second_mains.source_reactance_ohm) == (30.0, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[topology.transfer_switch]\nkind = "static"', "second sources: none, transfer_switch given"),
+        ("[topology.second_mains]\nr_ohm = 0.0\nx_ohm = 0.0", "transfer_switch not given; allowed"),
+        (MORE_PARTS.replace("osaka", "osako"), "sky 'osako'.*osaka"),
+        (MORE_PARTS.replace("start_s", "stort_s"), "stort_s"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(project, text, says):
+    with pytest.raises(ConfigurationError, match=says):
+        project.load(with_more_parts(project, text))
 
 
 @pytest.mark.parametrize(
