@@ -104,6 +104,8 @@ class RigPlant:
         self.load = CriticalLoad(spec.load)
         self._step_scale = step_scale
         self._island = Island(self.load) if all(self.load.circuit()) else None
+        # The same while it lives: the bus without a source, on the converter's current and its resonance.
+        self._alone: Island | None = None
         self.standby: Source | None = None
         self.switch: TransferSwitch | None = None
         self.solar: SolarArray | None = None
@@ -294,8 +296,8 @@ class RigPlant:
         grid.advance(end_s)
         for part in self._parts:
             part.advance(end_s)
-        if self._is_alone:
-            self._let_island_turn(duration_s)
+        if self._alone is not None:
+            self._alone.turns += self._alone.frequency_hz * duration_s
         converter.stand(end_s, power_w, loss_w)
         self._turn_bus(duration_s)
         self._history.lengthen(end_s)
@@ -316,7 +318,7 @@ class RigPlant:
         grid, converter = self.grid, self.converter
         if not (converter.is_standing and grid.is_steady) or self.bms.is_precharging:
             return False
-        if self._is_alone and not self._steady_island():
+        if self._alone is not None and not self._alone.is_steady:
             return False
         for part in self._parts:
             if not part.is_steady:
@@ -329,7 +331,7 @@ class RigPlant:
         bus = Turning(self._bus_turns, bus_hz, bus_hz)
         hertz = grid.frequency_hz
         # Without a source the mains' terminals hang at the bus.
-        mains = bus if self._is_alone else Turning(grid.turns, hertz, hertz)
+        mains = bus if self._alone is not None else Turning(grid.turns, hertz, hertz)
         if self.standby is None:
             return mains, bus
         hertz = self.standby.frequency_hz
@@ -342,18 +344,11 @@ class RigPlant:
         return tuple(frames)
 
     def _turn_bus(self, duration_s: float) -> None:
-        converter, island = self.converter, self._island
-        if not converter.is_connected:
-            self._bus_turns += converter.island_hz * duration_s
-        elif self._is_alone and island is not None:
-            self._bus_turns = island.turns
+        converter = self.converter
+        if converter.is_connected:
+            self._bus_turns = (self._alone or self._frame).turns
         else:
-            self._bus_turns = self._frame.turns
-
-    @property
-    def _is_alone(self) -> bool:
-        """Whether the bus lives without a source, on the converter's current and its resonance."""
-        return self._island is not None and self._island.is_alive
+            self._bus_turns += converter.island_hz * duration_s
 
     @property
     def _source(self) -> Source | None:
@@ -377,10 +372,11 @@ class RigPlant:
                 angle = cmath.phase(positive_v)
                 turns += angle / math.tau
                 island.begin(abs(positive_v), turns, converter.current_a * cmath.rect(1.0, -angle))
-            if not self._is_alone:
+            if island is None or not island.is_alive:
                 turns = self._frame.turns
         elif island is not None:
             island.end()
+        self._alone = island if island is not None and island.is_alive else None
         jump_turns = turns - self._bus_turns
         if jump_turns:
             self._bus_turns = turns
@@ -407,17 +403,9 @@ class RigPlant:
         if self.switch is not None:
             self.switch.judge()
 
-    def _let_island_turn(self, duration_s: float) -> None:
-        island = self._island
-        if island is not None:
-            island.turns += island.frequency_hz * duration_s
-
-    def _steady_island(self) -> bool:
-        return self._island is None or self._island.is_steady
-
     def _move(self, end_s: float) -> float:
         """Let the AC side run to a time; returns the mean power out of the battery, in W."""
-        converter, island, grid = self.converter, self._island, self.grid
+        converter, alone, grid = self.converter, self._alone, self.grid
         now_s = self.now_s
         duration_s = end_s - now_s
         converter.prepare(self.string, duration_s, self.load)
@@ -428,8 +416,9 @@ class RigPlant:
         grid.advance(end_s)
         for part in self._parts:
             part.advance(end_s)
-        if island is not None and island.is_alive:
-            island.advance(duration_s, before.pcs_a[0], converter.current_a)
+        if alone is not None:
+            alone.advance(duration_s, before.pcs_a[0], converter.current_a)
+            self._alone = alone if alone.is_alive else None
         converter.grid_hz = self._mains_hz()
         after = self._solve()
         power_w = network.mean_power_va(before, after).real
@@ -475,12 +464,12 @@ class RigPlant:
 
     def _ramp_hint_s(self) -> float:
         """Step that follows a ramp of the source, and ends just beyond a protection level that it crosses."""
-        island, feed, grid = self._island, self._feed, self.grid
+        alone, feed, grid = self._alone, self._feed, self.grid
         hint_s = grid.step_hint_s
         for part in self._parts:
             hint_s = min(hint_s, part.step_hint_s)
-        if island is not None and island.is_alive:
-            hint_s = min(hint_s, island.step_hint_s)
+        if alone is not None:
+            hint_s = min(hint_s, alone.step_hint_s)
         if hint_s == math.inf:
             return hint_s
         nearest_s = math.inf
@@ -488,8 +477,8 @@ class RigPlant:
         if feed is not None:
             for volts, slope in zip(feed.terminal_v, feed.slopes_v_per_s, strict=True):
                 nearest_s = min(nearest_s, _reach_s(volts, slope, levels_v))
-        elif island is not None and island.is_alive:
-            nearest_s = _reach_s(island.voltage_v, island.slope_v_per_s, levels_v)
+        elif alone is not None:
+            nearest_s = _reach_s(alone.voltage_v, alone.slope_v_per_s, levels_v)
         source = self._source
         if source is not None:
             levels_hz = self.converter.frequency_levels_hz
@@ -506,7 +495,7 @@ class RigPlant:
         hertz = 0.0
         if self._has_frequency:
             hertz = self._mains_hz() if is_connected else converter.island_hz
-        alone_v = self._island.voltage_v if self._island is not None and self._island.is_alive else 0.0
+        alone_v = 0.0 if self._alone is None else self._alone.voltage_v
         key = (is_connected, emf_v, inner, load.key, hertz, alone_v)
         more_key = self._more_key() if self._parts else None
         if key == self._flow_key and more_key == self._more:
@@ -588,22 +577,16 @@ class RigPlant:
 
     def _mains_hz(self) -> float:
         """Frequency of what the converter sees on the mains side."""
-        island = self._island
-        if island is not None and island.is_alive:
-            return island.frequency_hz
-        return (self._source or self._frame).frequency_hz
+        return (self._alone or self._source or self._frame).frequency_hz
 
     def _mains(self) -> Mains:
-        source, alone_v = self._source, 0.0
-        if self._is_alone and self._island is not None:
-            alone_v = self._island.voltage_v
-        ahead = 0.0 if source is None or alone_v else source.turns - self._bus_turns
-        return Mains(
-            voltage_v=(alone_v,) * 3 if source is None or alone_v else source.terminal_v,
-            frequency_hz=self._mains_hz(),
-            is_present=alone_v > 0.0 or (source is not None and source.is_live),
-            ahead_turns=ahead - round(ahead),
-        )
+        source, alone = self._source, self._alone
+        if alone is not None:
+            return Mains((alone.voltage_v,) * 3, alone.frequency_hz, is_present=True, ahead_turns=0.0)
+        if source is None:
+            return Mains((0.0, 0.0, 0.0), self._frame.frequency_hz, is_present=False, ahead_turns=0.0)
+        ahead = source.turns - self._bus_turns
+        return Mains(source.terminal_v, source.frequency_hz, source.is_live, ahead - round(ahead))
 
 
 class _Standing(NamedTuple):
