@@ -51,7 +51,7 @@ class EnergyBalance:
         string_loss_j: heat of resistances in the string, coulombic loss and self-discharge.
         converter_loss_j: heat of the converter.
         source_loss_j: heat of the source's resistance.
-        precharge_loss_j: into precharge resistor and link.
+        own_loss_j: into precharge resistor, link, a short across it, and the battery's own strip load.
         stored_change_j: in the cells, from their states of charge alone.
         residual_j: what the numbers above leave over: the numerical error.
         throughput_j: what passed the boundary, or the battery's terminals if that is more.
@@ -62,7 +62,7 @@ class EnergyBalance:
     string_loss_j: float
     converter_loss_j: float
     source_loss_j: float
-    precharge_loss_j: float
+    own_loss_j: float
     stored_change_j: float
     residual_j: float
     throughput_j: float
@@ -128,7 +128,7 @@ class RigPlant:
         self._bus_turns = self.grid.turns
         nodes = ((STANDBY, self.standby), (SOLAR, self.solar))
         self._history = History([node for node, part in nodes if part is not None])
-        self._precharge_j = 0.0
+        self._own_j = 0.0
         self._actions: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._is_advancing = False
@@ -205,7 +205,7 @@ class RigPlant:
             source_out_j += self._history.totals(SOLAR).energy_out_j
         string_loss_j = string.heat_j + string.coulombic_loss_j + string.self_discharge_j
         source_loss_j = self.spec.grid.source_resistance_ohm * self._history.source_current_square_a2s()
-        losses_j = string_loss_j + self.converter.loss_j + source_loss_j + self._precharge_j
+        losses_j = string_loss_j + self.converter.loss_j + source_loss_j + self._own_j
         stored_j = string.stored_change_j()
         return EnergyBalance(
             in_j=source_out_j,
@@ -213,7 +213,7 @@ class RigPlant:
             string_loss_j=string_loss_j,
             converter_loss_j=self.converter.loss_j,
             source_loss_j=source_loss_j,
-            precharge_loss_j=self._precharge_j,
+            own_loss_j=self._own_j,
             stored_change_j=stored_j,
             residual_j=source_out_j - out_j - losses_j - stored_j,
             throughput_j=max(source_out_j + out_j, battery.energy_out_j + battery.energy_in_j, abs(stored_j)),
@@ -250,8 +250,9 @@ class RigPlant:
             self._solve()
             self._judge()
             before = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
-            converter.settle(self._mains(), bms.link_voltage_v if bms.contactor_closed else 0.0, self.load)
+            converter.settle(self._mains(), self.string.voltage_v if bms.is_supplying else 0.0, self.load)
             bms.settle()
+            converter.dc_voltage_v = bms.link_voltage_v
             after = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
             if before == after and not self._is_touched():
                 if not converter.is_connected:
@@ -307,7 +308,7 @@ class RigPlant:
         while actions and actions[0][0] <= end_s:
             heapq.heappop(actions)[2]()
         bms.settle()
-        converter.dc_voltage_v = bms.link_voltage_v if bms.contactor_closed else 0.0
+        converter.dc_voltage_v = self.string.voltage_v if bms.is_supplying else bms.link_voltage_v
         # Without an action nothing but the battery's side can have been touched.
         if event_s <= end_s or bms.touched or self.string.touched or (has_acted and self._is_touched()):
             self._settle()
@@ -428,26 +429,27 @@ class RigPlant:
         return power_w + loss_w
 
     def _battery_current_a(self, power_w: float, duration_s: float) -> float:
-        """Mean current of a coming step: for a power, or of the precharge."""
-        if self.bms.contactor_closed:
+        """Mean current of a coming step: for a power, or into what is not the converter."""
+        if self.bms.is_supplying:
             return self.string.current_for_power_a(power_w, duration_s)
-        return self.bms.precharge_current_a(duration_s)
+        return self.bms.own_current_a(duration_s)
 
     def _draw(self, end_s: float, current_a: float) -> None:
         """Let the battery give a current to a time, and stand there."""
         converter, string, bms = self.converter, self.string, self.bms
         now_s = self.now_s
         duration_s = end_s - now_s
-        if bms.contactor_closed:
+        if bms.is_supplying:
             energy_j = string.step(current_a, duration_s)
             bms.advance(end_s)
             from_v, link_v = string.start_voltage_v, string.voltage_v
             converter.dc_current_a, converter.dc_power_w = current_a, energy_j / duration_s
         else:
             from_v = bms.link_voltage_v
-            self._precharge_j += string.step(current_a, duration_s)
+            self._own_j += string.step(current_a, duration_s)
             bms.advance(end_s)
             link_v = bms.link_voltage_v
+            current_a -= bms.own_load_a
             energy_j = current_a * duration_s * 0.5 * (from_v + link_v)
             converter.dc_current_a = converter.dc_power_w = 0.0
         self._history.add_dc(DcStretch(now_s, end_s, from_v, link_v, current_a), energy_j)

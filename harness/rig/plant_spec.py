@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.plant.bms_spec import (
+    BmsSpec,
+    ContactorSpec,
+    FuseSpec,
+    InsulationMonitorSpec,
+    InsulationSpec,
+    PlausibilitySpec,
+    PrechargeSpec,
+    SensorSpec,
+    StripSpec,
+)
 from harness.plant.spec import (
     BatterySpec,
-    BmsSpec,
     CellSpread,
     ConverterSpec,
     FrequencyTrip,
@@ -139,12 +149,23 @@ def _battery(product: ProductFile) -> BatterySpec:
 
 def _bms(product: ProductFile) -> BmsSpec:
     bms = product.bms
-    warnings, alarms, sensors = bms.warnings, bms.alarms, bms.sensors
+    warnings, limits, alarms, sensors = bms.warnings, bms.limits, bms.alarms, bms.sensors
+    precharge, second, strip = bms.precharge, sensors.second_current, product.strip
     return BmsSpec(
         charge_voltage_limit_v=bms.charge_voltage_limit_v,
         discharge_voltage_limit_v=bms.discharge_voltage_limit_v,
         charge_current_limit_a=bms.charge_current_limit_a,
         discharge_current_limit_a=bms.discharge_current_limit_a,
+        cell_over_voltage_limit_v=limits.cell_over_voltage_v,
+        cell_under_voltage_limit_v=limits.cell_under_voltage_v,
+        over_current_limit_factor=limits.over_current_factor,
+        over_temperature_limit_degc=limits.over_temperature_degc,
+        under_temperature_limit_degc=limits.under_temperature_degc,
+        voltage_hysteresis_v=bms.voltage_hysteresis_v,
+        current_hysteresis_factor=bms.current_hysteresis_factor,
+        temperature_hysteresis_k=bms.temperature_hysteresis_k,
+        limit_delay_s=bms.limit_delay_s,
+        limit_recovery_s=bms.limit_recovery_s,
         cell_over_voltage_warning_v=warnings.cell_over_voltage_v,
         cell_over_voltage_alarm_v=alarms.cell_over_voltage_v,
         cell_under_voltage_warning_v=warnings.cell_under_voltage_v,
@@ -174,9 +195,66 @@ def _bms(product: ProductFile) -> BmsSpec:
         voltage_noise_v=sensors.voltage_noise_v,
         temperature_noise_k=sensors.temperature_noise_k,
         sample_interval_s=sensors.sample_interval_s,
-        precharge_resistance_ohm=bms.precharge.resistance_ohm,
-        link_capacitance_f=bms.precharge.link_capacitance_f,
-        precharge_done_fraction=bms.precharge.done_fraction,
+        resets_soc_at_empty=bms.resets_soc_at_empty,
+        voltage_offset_v=sensors.voltage_offset_v,
+        cell_voltage_error_v=sensors.cell_voltage_error_v,
+        cell_voltage_span_v=sensors.cell_voltage_span_v,
+        temperature_error_k=sensors.temperature_error_k,
+        temperature_span_degc=sensors.temperature_span_degc,
+        second_current_sensor=None
+        if second is None
+        else SensorSpec(
+            gain_error=second.gain_error, offset=second.offset, noise=second.noise, span=second.span
+        ),
+        plausibility=PlausibilitySpec(
+            cell_sum_fraction=sensors.plausibility.cell_sum_fraction,
+            current_a=sensors.plausibility.current_a,
+            delay_s=sensors.plausibility.delay_s,
+        ),
+        contactor=ContactorSpec(
+            close_delay_s=bms.contactor.close_delay_s,
+            open_delay_s=bms.contactor.open_delay_s,
+            feedback_delay_s=bms.contactor.feedback_delay_s,
+            breaks=bms.contactor.breaks,
+        ),
+        precharge=PrechargeSpec(
+            resistance_ohm=precharge.resistance_ohm,
+            link_capacitance_f=precharge.link_capacitance_f,
+            done_fraction=precharge.done_fraction,
+            shortest_s=precharge.shortest_s,
+            longest_s=precharge.longest_s,
+            tries=precharge.tries,
+            pause_s=precharge.pause_s,
+            discharge_resistance_ohm=precharge.discharge_resistance_ohm,
+        ),
+        fuse=FuseSpec(melting=bms.fuse.melting, cooling_s=bms.fuse.cooling_s) if bms.fuse else None,
+        insulation=_insulation(bms.insulation),
+        strip=None
+        if strip is None
+        else StripSpec(
+            discharge_current_a=strip.discharge_current_a,
+            end_voltage_v=strip.end_voltage_v,
+            needs_permission=strip.needs_permission,
+            load_ohm=strip.load_ohm,
+        ),
+    )
+
+
+def _insulation(insulation: product_file.Insulation) -> InsulationSpec:
+    monitor = insulation.monitor
+    return InsulationSpec(
+        plus_ohm=insulation.plus_ohm,
+        minus_ohm=insulation.minus_ohm,
+        monitor=None
+        if monitor is None
+        else InsulationMonitorSpec(
+            warning_ohm=monitor.warning_ohm,
+            alarm_ohm=monitor.alarm_ohm,
+            response_s=monitor.response_s,
+            relative_error=monitor.relative_error,
+            recovery_factor=monitor.recovery_factor,
+            opens=monitor.opens,
+        ),
     )
 
 
