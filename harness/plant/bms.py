@@ -21,11 +21,13 @@ from __future__ import annotations
 import math
 from enum import Enum
 
+import numpy as np
+
 from harness.plant.battery import BatteryString, FloatArray
 from harness.plant.bms_spec import BmsSpec, SensorSpec
 from harness.plant.connection import CONTACTOR, FUSE, PRECHARGE, Connection
-from harness.plant.curves import Line
 from harness.plant.insulation import Insulation, InsulationMonitor
+from harness.plant.lines import Line
 from harness.plant.sensors import Sensor, SensorRow
 from harness.plant.timers import Timers
 
@@ -159,7 +161,7 @@ class Bms:
 
     def _build_sensors(self, seed: int) -> None:
         spec, string = self.spec, self.string
-        count = string.spec.cells_in_series
+        count = len(string.cell_voltages_v)
 
         def sensor(name: str, data: SensorSpec, attribute: str) -> Sensor:
             return Sensor(
@@ -636,6 +638,7 @@ class Bms:
         cells_v, degc = sensors.values(), self.temperature_sensors.values()
         low_v, high_v = self._cell_span_v
         string_v, current_a = self.voltage_sensor.value(), self.current_sensor.value()
+        sums_v = cells_v.reshape(-1, self.string.spec.cells_in_series).sum(axis=1)
         are_cells_believed = bool(((cells_v > low_v) & (cells_v < high_v)).all())
         findings = (
             (CELL_VOLTAGE_SENSOR, not are_cells_believed),
@@ -646,7 +649,7 @@ class Bms:
             (
                 CELL_SUM_MISMATCH,
                 are_cells_believed
-                and abs(float(cells_v.sum()) - string_v) > spec.cell_sum_fraction * self._nominal_v,
+                and float(np.abs(sums_v - string_v).max()) > spec.cell_sum_fraction * self._nominal_v,
             ),
             (CURRENT_MISMATCH, second is not None and abs(second.value() - current_a) > spec.current_a),
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from harness.plant.bms_spec import ContactorSpec
-from harness.plant.curves import log_line_at
+from harness.plant.lines import log_line_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 
 from harness.plant.bms_spec import FuseSpec
-from harness.plant.curves import log_line_at
+from harness.plant.lines import log_line_at
 
 _BLOWN = 1.0 - 1e-9
 
