@@ -400,6 +400,8 @@ class Bms:
         self._judge_levels()
         if self.contactor_closed:
             self._judge_ends()
+        else:
+            self._timers.clear("full")
 
     @property
     def _is_ready(self) -> bool:

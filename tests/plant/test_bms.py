@@ -116,6 +116,16 @@ def test_a_full_charge_holds_the_voltage_tapers_and_ends_full():
     assert rig.bms.soc == pytest.approx(0.98, abs=0.003)
 
 
+def test_contactors_that_open_while_the_battery_is_nearly_full_end_the_wait_for_full():
+    rig = rig_with(soc=0.9, full_delay_s=100.0)
+    charge_until(rig, -10_000.0, lambda: -10.0 < rig.string.current_a < 0.0 and rig.string.voltage_v > 55.8)
+    rig.advance(rig.now_s + 5.0)
+    rig.bms.open_contactors()
+    rig.advance(rig.now_s + 200.0)
+    assert not rig.bms.contactor_closed
+    assert rig.bms.soc < 1.0
+
+
 def test_a_discharge_ends_at_the_lowest_cell_without_an_alarm():
     rig = rig_with(soc=0.15)
     charge_until(rig, 8_000.0, lambda: rig.now_s > 2.0 and not rig.bms.is_discharge_allowed)
