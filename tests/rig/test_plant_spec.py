@@ -11,7 +11,6 @@ import pytest
 from harness.errors import ConfigurationError
 from harness.plant import RigPlant
 from harness.plant.spec import (
-    ConverterSpec,
     GeneratorSpec,
     Harmonic,
     LoadKind,
