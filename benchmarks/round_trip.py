@@ -134,6 +134,7 @@ class Floor:
         for bus in buses.values():
             line.join(bus)
             bus.on_message = self._hear
+        buses["bystander"].accepts = ()
         senders = dict.fromkeys(FRAMES, buses["battery"])
         senders |= {0x305: buses["near"], BYSTANDER: buses["bystander"]}
         speaking = loop.create_task(self._speak(senders))

@@ -401,6 +401,77 @@ class SafetyInputs(Device, Protocol):
         """Whether it runs; false once it has dropped the outputs."""
 
 
+@runtime_checkable
+class EnergyManager(Device, Protocol):
+    """Routes power between grid, battery, sun and what must never drop, and says why."""
+
+    async def interval_s(self) -> Reading[float]:
+        """Time between two decisions."""
+
+    async def demand_w(self) -> Reading[float]:
+        """Power of everything behind the site's meter that is neither battery nor sun."""
+
+    async def solar_w(self) -> Reading[float]:
+        """Power that the sun gives or would give, uncurtailed."""
+
+    async def grid_power_w(self) -> Reading[float]:
+        """Power out of the site at its meter; negative while importing."""
+
+    async def battery_power_setpoint_w(self) -> Reading[float]:
+        """Power out of the battery that it commands; zero while it is off."""
+
+    async def soc(self) -> Reading[float]:
+        """State of charge that it reckons with, 0 to 1."""
+
+    async def window_power_w(self) -> Reading[float]:
+        """Mean import that it expects of the running demand window."""
+
+    async def is_islanded(self) -> Reading[bool]:
+        """Whether it sees the mains gone."""
+
+    async def rule(self) -> Reading[str]:
+        """What bound its last decision, in the words of the driver's points."""
+
+    async def demand_forecast_w(self) -> Reading[tuple[float, ...]]:
+        """Means of the demand that it expects, by half hours, the running one first."""
+
+    async def solar_forecast_w(self) -> Reading[tuple[float, ...]]:
+        """Means of the sun's power that it expects, likewise."""
+
+    async def turn_on(self) -> None:
+        """Let it command the battery."""
+
+    async def turn_off(self) -> None:
+        """Let it command no more; the battery's power goes to zero."""
+
+    async def is_on(self) -> Reading[bool]:
+        """Whether it commands the battery."""
+
+    async def contract_power_w(self) -> Reading[float]:
+        """Mean import that it keeps each demand window below; infinite: none."""
+
+    async def set_contract_power_w(self, power_w: float) -> None:
+        """Set the contract; infinite: none."""
+
+    async def reserve_soc(self) -> Reading[float]:
+        """State of charge that it keeps while there are mains."""
+
+    async def set_reserve_soc(self, soc: float) -> None:
+        """Set the reserve."""
+
+    async def export_limit_w(self) -> Reading[float]:
+        """Most power that it lets out of the site; infinite: no limit."""
+
+    async def set_export_limit_w(self, power_w: float) -> None:
+        """Set the export limit; infinite: none."""
+
+    async def settings(self) -> Mapping[str, float]:
+        """Every writable point by name but for on and off; the snapshot taken before a plan."""
+
+    async def restore(self, settings: Mapping[str, float]) -> None:
+        """Write back the settings that differ, and read back that they hold."""
+
+
 ROLES: Mapping[str, type] = {
     "battery": Battery,
     "inverter": Inverter,
@@ -410,5 +481,6 @@ ROLES: Mapping[str, type] = {
     "fault_inserter": FaultInserter,
     "dc_sensor": DcSensor,
     "safety_inputs": SafetyInputs,
+    "energy_manager": EnergyManager,
 }
 """Roles by the word that a rig file uses; the list is open."""

@@ -28,11 +28,20 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "over_current_discharge": points.OVER_CURRENT_DISCHARGE,
         "over_temperature": points.OVER_TEMPERATURE,
         "under_temperature": points.UNDER_TEMPERATURE,
+        "contactor": points.CONTACTOR,
+        "cell_imbalance": points.CELL_IMBALANCE,
+        "precharge": points.BMS_INTERNAL,
+        "cell_sum_mismatch": points.BMS_INTERNAL,
+        "current_mismatch": points.BMS_INTERNAL,
+        "voltage_sensor": points.BMS_INTERNAL,
+        "current_sensor": points.BMS_INTERNAL,
+        "cell_voltage_sensor": points.BMS_INTERNAL,
+        "temperature_sensor": points.BMS_INTERNAL,
     }
 )
-"""The plant's words to the wire's; others go out as the wire's most general."""
+"""The plant's words to the wire's; others (fuse, insulation, hydrogen) go out as the wire's most general."""
 
-SUPPORTED = frozenset(WORDS.values()) | {points.GENERAL, points.BMS_INTERNAL}
+SUPPORTED = frozenset(WORDS.values()) | {points.GENERAL}
 """What 0x35A says active or good of; the rest is "not supported"."""
 
 Message = tuple[int, bytes]

@@ -137,6 +137,8 @@ OVER_TEMPERATURE = "over_temperature"
 UNDER_TEMPERATURE = "under_temperature"
 OVER_CURRENT_CHARGE = "over_current_charge"
 OVER_CURRENT_DISCHARGE = "over_current_discharge"
+CONTACTOR = "contactor"
+CELL_IMBALANCE = "cell_imbalance"
 BMS_INTERNAL = "bms_internal"
 GENERAL = "general"
 
@@ -170,10 +172,10 @@ ALARM_PLACES: Mapping[str, int] = MappingProxyType(
                 "under_temperature_charge",
                 OVER_CURRENT_DISCHARGE,
                 OVER_CURRENT_CHARGE,
-                "contactor",
+                CONTACTOR,
                 "short_circuit",
                 BMS_INTERNAL,
-                "cell_imbalance",
+                CELL_IMBALANCE,
             )
         )
     }

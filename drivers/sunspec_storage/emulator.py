@@ -43,6 +43,9 @@ _TIMED = (
     _Timed("VarSetEna", ("VarSet", "VarSetPct")),
 )
 
+_AT_PRESENT = frozenset({704, 802})
+"""Models that show more than the last refresh: timers that run, cells that are looked at when asked for."""
+
 
 class Emulator:
     """A SunSpec storage inverter over the plant's converter (``wires.ModbusUnit``).
@@ -124,9 +127,12 @@ class Emulator:
         first = address - points.BASES[0]
         if first < 0 or first + count > len(self._image):
             raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
-        self._plant.advance(now_s())
-        sample = self._look()
-        for bank in self._banks_within(first, first + count):
+        now = now_s()
+        banks = self._banks_within(first, first + count)
+        if any(bank.model.number in _AT_PRESENT for bank in banks):
+            self._plant.advance(now)
+        sample = self._look(now)
+        for bank in banks:
             self._show(bank, sample)
         return self._image[first : first + count]
 
@@ -200,11 +206,17 @@ class Emulator:
         if not is_good:
             raise ModbusRefusal(Refusal.ILLEGAL_VALUE)
 
-    def _look(self) -> Sample:
-        """Give the sample that stands now, and foresee the next look."""
-        now = self._plant.now_s
-        step = self._step(now)
+    def _look(self, now: float) -> Sample:
+        """Give the sample that stands now, and foresee the next look.
+
+        The plant goes no further than to the refresh that was foreseen, if that is the last one before now.
+        """
+        plant, step = self._plant, self._step(now)
+        refreshed_s = self._planned * self._options.refresh_s
+        if plant.now_s < refreshed_s <= now:
+            plant.advance(refreshed_s)
         if self._sample is None or (self._step(self._sample.at_s) < step and not self.frozen):
+            plant.advance(now)
             self._sample = self._measure()
         if now > self._asked_s:
             self._interval_s = now - self._asked_s
@@ -213,7 +225,7 @@ class Emulator:
         planned = max(self._step(now + self._interval_s), step + 1)
         if planned != self._planned:
             self._planned = planned
-            self._plant.at(planned * self._options.refresh_s, lambda: self._renew(planned))
+            plant.at(planned * self._options.refresh_s, lambda: self._renew(planned))
         return self._sample
 
     def _step(self, time_s: float) -> int:

@@ -183,7 +183,8 @@ class Bank:
         # In a steady state most values stand, and their registers with them.
         has_changed = map(ne, values, self.shown)
         self.shown = values
-        for entry, value in compress(zip(self.telemetry, values, strict=True), has_changed):
+        for index in compress(range(len(values)), has_changed):
+            entry, value = self.telemetry[index], values[index]
             if math.isnan(value):
                 raw = entry.unimplemented
             else:

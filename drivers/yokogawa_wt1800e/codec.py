@@ -72,14 +72,15 @@ _LOWEST, _HIGHEST = -9, 12
 
 @cache
 def _bounds(digits: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
-    """For each item the values at which its next decade begins, rounded; below the first it is zero."""
-    return tuple(
-        (
-            5e-324,
-            *(float(f"{10 - 5 * 10.0**-count:.{count}f}e{power - 1}") for power in range(_LOWEST, _HIGHEST)),
-        )
-        for count in digits
-    )
+    """For each item the values at which its next decade begins; items of equal digits share them."""
+    return tuple(map(_begins, digits))
+
+
+@cache
+def _begins(digits: int) -> tuple[float, ...]:
+    """Values at which the next decade begins, rounded to so many digits; below the first it is zero."""
+    begins = (float(f"{10 - 5 * 10.0**-digits:.{digits}f}e{power - 1}") for power in range(_LOWEST, _HIGHEST))
+    return 5e-324, *begins
 
 
 @lru_cache(maxsize=1024)

@@ -153,7 +153,6 @@ class Emulator:
     async def start(self) -> None:
         """Begin to update, one interval from now on."""
         self._is_running = True
-        self._plant.advance(now_s())
         self._heard_s = now_s()
         self._restart()
 
@@ -163,25 +162,35 @@ class Emulator:
         self._epoch += 1
 
     async def answer(self, message: bytes) -> bytes | None:
-        """Advance the plant to now, do what is asked, and answer from the last update."""
+        """Let the updates happen that are due, do what is asked, and answer from the last of them."""
         if self.silent:
             return None
         now = now_s()
-        self._plant.advance(now)
+        self._catch_up(now)
         is_asleep = self._is_running and now - self._heard_s > _IDLE_S
         self._heard_s = now
         if is_asleep:
             self._restart()
         return await self._interpreter.answer(message)
 
+    def _catch_up(self, now: float) -> None:
+        """Advance the plant to the last update; only commands that act now look at its present."""
+        count = math.floor((now - self._started_s) / self._interval_s)
+        if self._started_s + (count + 1) * self._interval_s <= now:  # the division was rounded down
+            count += 1
+        updated_s = self._started_s + count * self._interval_s
+        if self._plant.now_s < updated_s <= now:
+            self._plant.advance(updated_s)
+
     def _restart(self) -> None:
-        """Begin counting updates from the plant's present."""
+        """Begin counting updates from now on."""
         self._epoch += 1
         self._counter += 1
         self._taken = self._counter
         self._is_shown = False
         if not self._is_running:
             return
+        self._plant.advance(now_s())
         self._started_s = self._plant.now_s
         self._after = self._totals()
         self._schedule(self._epoch, 1)
@@ -265,7 +274,7 @@ class Emulator:
             ),
             ":INTEGrate:RESet": lambda _: self._reset_integration(),
             ":INTEGrate:STARt": lambda _: self._start_integration(),
-            ":INTEGrate:STOP": lambda _: self._stop_integration("STOP"),
+            ":INTEGrate:STOP": lambda _: self._stop_now(),
             ":INTEGrate:STATe?": setting(
                 lambda: self._headed(
                     ":INTEGRATE:STATE",
@@ -322,7 +331,7 @@ class Emulator:
         if not int(number(call.only(), minimum=0, maximum=65535)) & points.UPDATED:
             return
         while self._counter == self._taken and self._is_running:
-            elapsed_s = self._plant.now_s - self._started_s
+            elapsed_s = now_s() - self._started_s
             due_s = self._started_s + (math.floor(elapsed_s / self._interval_s) + 1) * self._interval_s
             await asyncio.sleep(max(due_s - now_s(), 0.0))
             self._plant.advance(now_s())
@@ -509,6 +518,7 @@ class Emulator:
         integration = self._integration
         if integration.state in {"STARt", "TIMeup"}:
             raise ScpiError(*points.ALREADY_STARTED)
+        self._plant.advance(now_s())
         integration.state = "STARt"
         integration.started_s, integration.since = self._plant.now_s, self._totals()
         integration.run += 1
@@ -519,6 +529,10 @@ class Emulator:
     def _time_up(self, run: int) -> None:
         if self._integration.run == run and self._integration.state == "STARt":
             self._stop_integration("TIMeup")
+
+    def _stop_now(self) -> None:
+        self._plant.advance(now_s())
+        self._stop_integration("STOP")
 
     def _stop_integration(self, state: str) -> None:
         integration = self._integration
@@ -550,6 +564,7 @@ class Emulator:
 
     def _send_waveform(self) -> str | bytes:
         """Lowest and highest value of each column of the screen, which ends now."""
+        self._plant.advance(now_s())
         element = self._elements[int(self._trace[1])]
         if element.node is None or element.wiring is None or self._plant.now_s < _SCREEN_S:
             raise SETTINGS_CONFLICT

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from harness.plant.battery import BatteryString
 from harness.plant.bms import Bms
+from harness.plant.bms_spec import BmsSpec
 from harness.plant.converter import Converter
 from harness.plant.generator import Generator, GeneratorState
 from harness.plant.grid import Grid
@@ -16,7 +17,6 @@ from harness.plant.rig_plant import EnergyBalance, RigPlant
 from harness.plant.solar import SolarArray
 from harness.plant.spec import (
     BatterySpec,
-    BmsSpec,
     CellSpread,
     ConverterSpec,
     FrequencyTrip,

@@ -1,21 +1,34 @@
-"""Battery management: sensors, limits in levels, contactors with precharge, coulomb counting.
+"""Battery management: sensors, limits in three levels, contactors in their order, coulomb counting.
 
-Warning and alarm levels with one delay; alarms latch and open the contactors. Limits follow its own estimate
-of the state of charge and its own temperature. Full is a small current at the charge voltage limit, as a
-charger that holds the voltage brings about; empty is the lowest cell.
+Each quantity has a warning (said at once), a limit (after a delay the direction that makes it worse is
+forbidden, until it has been back for a time) and an alarm (after a delay it latches and the contactors open).
+The limits of current follow its own estimate of the state of charge and its own temperature. Full is a small
+current at the charge voltage limit, as a charger that holds the voltage brings about; empty is the lowest
+cell. The estimate counts what its current sensor says, offset and gain error included, and is set right at
+full, at empty (where its data say so) and at the end of a strip.
 
-Not modelled: balancing, per-cell sensor errors, contactor bounce and weld, insulation monitoring, the inrush
-at the end of precharge (link at its done fraction; the energy that fills it counts as lost).
+In strip mode, for batteries that are emptied to 0 V from time to time, no under-voltage level acts, charging
+is forbidden, discharging is allowed up to the strip's current, and while the contactors are open a load of
+its own empties the string.
+
+Measurements that contradict each other, or leave their span, are an alarm of their own and not believed.
+
+Not modelled: cells' sensors with errors of gain, the time that a round of measurements takes, sleep.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from enum import Enum
 
-from harness.plant.battery import BatteryString
-from harness.plant.keyed import normal
-from harness.plant.spec import BmsSpec
+import numpy as np
+
+from harness.plant.battery import BatteryString, FloatArray
+from harness.plant.bms_spec import BmsSpec, SensorSpec
+from harness.plant.connection import CONTACTOR, FUSE, PRECHARGE, Connection
+from harness.plant.insulation import Insulation, InsulationMonitor
+from harness.plant.lines import Line
+from harness.plant.sensors import Sensor, SensorRow
 from harness.plant.timers import Timers
 
 CELL_OVER_VOLTAGE = "cell_over_voltage"
@@ -24,6 +37,62 @@ OVER_CURRENT_CHARGE = "over_current_charge"
 OVER_CURRENT_DISCHARGE = "over_current_discharge"
 OVER_TEMPERATURE = "over_temperature"
 UNDER_TEMPERATURE = "under_temperature"
+INSULATION = "insulation"
+CELL_SUM_MISMATCH = "cell_sum_mismatch"
+CURRENT_MISMATCH = "current_mismatch"
+VOLTAGE_SENSOR = "voltage_sensor"
+CURRENT_SENSOR = "current_sensor"
+CELL_VOLTAGE_SENSOR = "cell_voltage_sensor"
+TEMPERATURE_SENSOR = "temperature_sensor"
+
+ALARMS = (
+    CELL_OVER_VOLTAGE,
+    CELL_UNDER_VOLTAGE,
+    OVER_CURRENT_CHARGE,
+    OVER_CURRENT_DISCHARGE,
+    OVER_TEMPERATURE,
+    UNDER_TEMPERATURE,
+    INSULATION,
+    CELL_SUM_MISMATCH,
+    CURRENT_MISMATCH,
+    VOLTAGE_SENSOR,
+    CURRENT_SENSOR,
+    CELL_VOLTAGE_SENSOR,
+    TEMPERATURE_SENSOR,
+    CONTACTOR,
+    PRECHARGE,
+    FUSE,
+)
+"""Every alarm there is."""
+
+_FORBIDS_CHARGE = frozenset({CELL_OVER_VOLTAGE, OVER_CURRENT_CHARGE, OVER_TEMPERATURE, UNDER_TEMPERATURE})
+_FORBIDS_DISCHARGE = frozenset(
+    {CELL_UNDER_VOLTAGE, OVER_CURRENT_DISCHARGE, OVER_TEMPERATURE, UNDER_TEMPERATURE}
+)
+
+
+class BmsMode(Enum):
+    """What the battery is being used for."""
+
+    NORMAL = "normal"
+    STRIP = "strip"
+
+
+class _Levels:
+    """Three levels of one quantity that grows towards them, with its names of timers."""
+
+    __slots__ = ("alarm", "held", "hysteresis", "limit", "limited", "name", "recovered", "warning")
+
+    def __init__(self, name: str, warning: float, limit: float, alarm: float, hysteresis: float) -> None:
+        self.name = name
+        self.warning, self.limit, self.alarm = warning, limit, alarm
+        self.hysteresis = hysteresis
+        self.held, self.limited, self.recovered = f"{name} alarm", f"{name} limit", f"{name} recovery"
+
+    @property
+    def lowest(self) -> float:
+        """Below this it is quiet whatever was before."""
+        return min(self.warning - self.hysteresis, self.limit - self.hysteresis, self.alarm)
 
 
 class Bms:
@@ -32,45 +101,117 @@ class Bms:
     Attributes:
         soc: its estimate, 0 to 1.
         alarms: protections that have acted; they latch.
+        limits: second levels that hold a direction forbidden now.
         warnings: levels that are passed now.
-        contactor_closed: whether the main contactors are closed.
-        touched: whether a command awaits ``settle``.
+        mode: normal or strip.
+        contactor_closed: whether string and link are connected.
+        is_supplying: whether the converter has the string's voltage.
+        connection: contactors, fuse and link.
+        insulation: between string and earth.
+        monitor: what measures it; None: nothing does.
+        current_sensor: of the string's current.
+        second_current_sensor: where there is one.
+        voltage_sensor: of the string's voltage.
+        cell_voltage_sensors: one at each place.
+        temperature_sensors: one at each place.
+        own_load_a: current of its own strip load in the last step; it passes no contactor.
+        touched: whether something awaits ``settle``.
     """
 
     def __init__(self, spec: BmsSpec, string: BatteryString, seed: int) -> None:
         self.spec = spec
         self.string = string
-        self._seed = seed
         self._now_s = 0.0
         self._timers = Timers()
         self.soc = min(max(string.soc + spec.soc_error, 0.0), 1.0)
         self.alarms: frozenset[str] = frozenset()
+        self.limits: frozenset[str] = frozenset()
         self.warnings: frozenset[str] = frozenset()
-        self.contactor_closed = False
-        self._precharge_start_s: float | None = 0.0 if spec.closes_on_start else None
+        self._level_warnings: frozenset[str] = frozenset()
+        self._other_warnings: frozenset[str] = frozenset()
+        self.mode = BmsMode.NORMAL
+        self.own_load_a = 0.0
         self._charge_stopped_soc: float | None = None
         self._discharge_stopped_soc: float | None = None
-        self.touched = False
+        self.touched = self.contactor_closed = self.is_supplying = False
+        # Nothing but the string's levels needs a look: contactors, insulation and sensors are as they were.
+        self._is_calm = False
+        self._is_suspect = True
         self._was_quiet = False
-        # Between these no level is reached, and a look at all cells is left out.
-        self._quiet_v = (
-            max(
-                spec.discharge_stop_cell_v, spec.cell_under_voltage_warning_v, spec.cell_under_voltage_alarm_v
-            ),
-            min(spec.charge_stop_cell_v, spec.cell_over_voltage_warning_v, spec.cell_over_voltage_alarm_v),
-        )
-        self._quiet_degc = (
-            max(spec.under_temperature_warning_degc, spec.under_temperature_alarm_degc),
-            min(spec.over_temperature_warning_degc, spec.over_temperature_alarm_degc),
-        )
-        self._over_current = min(spec.over_current_warning_factor, spec.over_current_alarm_factor)
-        self._charge_taper = _Curve(spec.charge_taper)
-        self._discharge_taper = _Curve(spec.discharge_taper)
-        self._temperature_derating = _Curve(spec.temperature_derating)
-        self._gain = 1.0 + spec.current_gain_error
+        self._charge_taper = Line(spec.charge_taper)
+        self._discharge_taper = Line(spec.discharge_taper)
+        self._temperature_derating = Line(spec.temperature_derating)
+        self._build_sensors(seed)
+        self._are_rows_sound = True
+        self.connection = Connection(spec, string, lambda: self._now_s, self._note)
+        self.insulation = Insulation(spec.insulation, self._note)
+        monitor = spec.insulation.monitor
+        self.monitor = InsulationMonitor(monitor, self.insulation) if monitor is not None else None
+        fuse = self.connection.fuse
+        # What a plausible difference of voltages is a fraction of; an empty string has the same tolerance.
+        self._nominal_v = spec.charge_voltage_limit_v
+        self._is_far = False
+        self._fuse_a = fuse.least_current_a if fuse is not None else math.inf
+        self._set_levels()
         self._low_v = self._high_v = 0.0
         self._look()
         self._drift_v_per_s = (0.0, 0.0)
+        if spec.closes_on_start:
+            self.connection.close()
+
+    def _build_sensors(self, seed: int) -> None:
+        spec, string = self.spec, self.string
+        count = len(string.cell_voltages_v)
+
+        def sensor(name: str, data: SensorSpec, attribute: str) -> Sensor:
+            return Sensor(
+                name, data, lambda: float(getattr(string, attribute)), seed=seed, changed=self._note_sensors
+            )
+
+        self.current_sensor = sensor(
+            "current",
+            SensorSpec(
+                gain_error=spec.current_gain_error, offset=spec.current_offset_a, noise=spec.current_noise_a
+            ),
+            "current_a",
+        )
+        second = spec.second_current_sensor
+        self.second_current_sensor = sensor("second current", second, "current_a") if second else None
+        self.voltage_sensor = sensor(
+            "voltage",
+            SensorSpec(
+                gain_error=spec.voltage_gain_error, offset=spec.voltage_offset_v, noise=spec.voltage_noise_v
+            ),
+            "voltage_v",
+        )
+        self.cell_voltage_sensors = SensorRow(
+            "cell voltage",
+            SensorSpec(offset=spec.cell_voltage_error_v, span=spec.cell_voltage_span_v),
+            lambda: string.cell_voltages_v,
+            count=count,
+            seed=seed,
+            changed=self._note_sensors,
+        )
+        # A thermistor with an open wire reads as colder than anything.
+        self.temperature_sensors = SensorRow(
+            "temperature",
+            SensorSpec(
+                offset=spec.temperature_error_k,
+                span=spec.temperature_span_degc,
+                open_value=spec.temperature_span_degc[0],
+            ),
+            lambda: string.cell_temperatures_degc,
+            count=count,
+            seed=seed,
+            changed=self._note_sensors,
+        )
+        self._temperature_mean = Sensor(
+            "temperature",
+            SensorSpec(noise=spec.temperature_noise_k),
+            self._mean_degc,
+            seed=seed,
+            changed=self._note_sensors,
+        )
 
     @property
     def soh(self) -> float:
@@ -79,29 +220,28 @@ class Bms:
 
     @property
     def minimum_cell_v(self) -> float:
-        """Lowest cell."""
-        return float(self.string.cell_voltages_v.min())
+        """Lowest cell as its sensors see it."""
+        return float(self._believed_cells_v().min())
 
     @property
     def maximum_cell_v(self) -> float:
-        """Highest cell."""
-        return float(self.string.cell_voltages_v.max())
+        """Highest cell as its sensors see it."""
+        return float(self._believed_cells_v().max())
 
     @property
     def voltage_v(self) -> float:
         """String voltage as its sensor sees it."""
-        gain = 1.0 + self.spec.voltage_gain_error
-        return self.string.voltage_v * gain + self._noise("voltage", self.spec.voltage_noise_v)
+        return self.voltage_sensor.reading(self._sample)
 
     @property
     def current_a(self) -> float:
         """String current as its sensor sees it."""
-        return self._sensed_a(self.string.current_a) + self._noise("current", self.spec.current_noise_a)
+        return self.current_sensor.reading(self._sample)
 
     @property
     def temperature_degc(self) -> float:
         """Mean temperature as its sensors see it."""
-        return self.string.temperature_degc + self._noise("temperature", self.spec.temperature_noise_k)
+        return self._temperature_mean.reading(self._sample)
 
     @property
     def charge_voltage_limit_v(self) -> float:
@@ -111,17 +251,29 @@ class Bms:
     @property
     def discharge_voltage_limit_v(self) -> float:
         """String voltage to stop at."""
+        strip = self.spec.strip
+        if self.mode is BmsMode.STRIP and strip is not None:
+            return strip.end_voltage_v
         return self.spec.discharge_voltage_limit_v
 
     @property
     def is_charge_allowed(self) -> bool:
         """Whether charging is allowed."""
-        return self.contactor_closed and self._charge_stopped_soc is None
+        return (
+            self._is_ready
+            and self._charge_stopped_soc is None
+            and self.mode is BmsMode.NORMAL
+            and self.limits.isdisjoint(_FORBIDS_CHARGE)
+        )
 
     @property
     def is_discharge_allowed(self) -> bool:
         """Whether discharging is allowed."""
-        return self.contactor_closed and self._discharge_stopped_soc is None
+        return (
+            self._is_ready
+            and self._discharge_stopped_soc is None
+            and self.limits.isdisjoint(_FORBIDS_DISCHARGE)
+        )
 
     @property
     def charge_current_limit_a(self) -> float:
@@ -135,44 +287,44 @@ class Bms:
         """Largest discharge current, a positive number; zero where discharging is not allowed."""
         if not self.is_discharge_allowed:
             return 0.0
+        strip = self.spec.strip
+        if self.mode is BmsMode.STRIP and strip is not None:
+            return strip.discharge_current_a * self._derating()
         return self.spec.discharge_current_limit_a * self._discharge_taper.at(self.soc) * self._derating()
 
     @property
     def is_precharging(self) -> bool:
-        """Whether the precharge contactor is closed."""
-        return self._precharge_start_s is not None
+        """Whether the link is charged through the precharge resistor."""
+        return self.connection.is_precharging
 
     @property
     def link_voltage_v(self) -> float:
-        """Voltage of the DC link behind the contactors: V (1 - exp(-t/RC)) while precharging."""
-        if self.contactor_closed:
-            return self.string.voltage_v
-        if self._precharge_start_s is None:
-            return 0.0
-        ratio = (self._now_s - self._precharge_start_s) / self._precharge_time_constant_s
-        return self.string.voltage_v * -math.expm1(-ratio)
+        """Voltage of the DC link behind the contactors."""
+        return self.connection.link_voltage_v
 
     @property
     def next_event_s(self) -> float:
-        """Next alarm or contactor that is due."""
-        if self._precharge_start_s is None:
+        """Next alarm, contactor or level that is due."""
+        if self._is_calm:
             return self._timers.next_due_s
-        return min(self._timers.next_due_s, self._precharge_end_s(self._precharge_start_s))
+        due_s = min(self._timers.next_due_s, self.connection.next_event_s)
+        return due_s if self.monitor is None else min(due_s, self._now_s + self.monitor.due_in_s)
 
     @property
     def step_hint_s(self) -> float:
-        """Step that halves the way to the next cell-voltage level; a few ms while precharging."""
-        if self._precharge_start_s is not None:
-            return self._precharge_time_constant_s / 20.0
-        spec = self.spec
-        down, up = self._drift_v_per_s
+        """Step that halves the way to the next cell-voltage level; shorter while precharging."""
+        if not self._is_calm:
+            hint_s = self.connection.step_hint_s
+            if hint_s < math.inf:
+                return hint_s
         hint_s = math.inf
+        down, up = self._drift_v_per_s
         if up > 0.0:
-            for level_v in (spec.charge_stop_cell_v, spec.cell_over_voltage_alarm_v):
+            for level_v in self._rising_levels_v:
                 if level_v > self._high_v:
                     hint_s = min(hint_s, 0.5 * (level_v - self._high_v) / up)
         if down < 0.0:
-            for level_v in (spec.discharge_stop_cell_v, spec.cell_under_voltage_alarm_v):
+            for level_v in self._falling_levels_v:
                 if level_v < self._low_v:
                     hint_s = min(hint_s, 0.5 * (level_v - self._low_v) / down)
         return max(hint_s, 0.02)
@@ -180,34 +332,58 @@ class Bms:
     def close_contactors(self) -> None:
         """Forget latched alarms, precharge and close; a cause that is still there opens them again."""
         self.alarms = frozenset()
-        self.touched = True
         self._timers.clear()
-        if not self.contactor_closed and self._precharge_start_s is None:
-            self._precharge_start_s = self._now_s
+        self.connection.close()
+        self._was_quiet = False
+        self._is_suspect = True
 
     def open_contactors(self) -> None:
-        """Open at once."""
-        self.contactor_closed = False
-        self._precharge_start_s = None
-        self.touched = True
-        self.string.interrupt()
-        self._look()
+        """Open, the positive one first."""
+        self.connection.open()
 
-    def precharge_current_a(self, duration_s: float) -> float:
-        """Mean current into the link over a coming step of the precharge."""
-        if self._precharge_start_s is None:
-            return 0.0
-        tau_s = self._precharge_time_constant_s
-        since_s = self._now_s - self._precharge_start_s
-        drop = math.exp(-since_s / tau_s) * -math.expm1(-duration_s / tau_s)
-        return self.spec.link_capacitance_f * self.string.voltage_v * drop / duration_s
+    def start_strip(self, *, is_permitted: bool = False) -> None:
+        """Enter strip mode: under-voltage may not act, charging is forbidden.
+
+        Raises:
+            ValueError: the battery knows no strip, or needs a permission that was not given.
+        """
+        strip = self.spec.strip
+        chemistry = self.string.chemistry.name
+        if strip is None:
+            raise ValueError(
+                f"bms: strip mode asked of a battery of {chemistry}, whose data have no strip; "
+                "allowed: batteries with a strip, since others are ruined by 0 V"
+            )
+        if strip.needs_permission and not is_permitted:
+            raise ValueError(
+                f"bms: strip mode asked of a battery of {chemistry} without permission; "
+                "allowed: is_permitted=True, given by who answers for the load"
+            )
+        self._enter(BmsMode.STRIP)
+
+    def end_strip(self) -> None:
+        """Go back to normal mode; a string that is still empty may be charged and not discharged."""
+        self._enter(BmsMode.NORMAL)
+
+    def own_current_a(self, duration_s: float) -> float:
+        """Mean current of a coming step into everything but the converter."""
+        strip = self.spec.strip
+        self.own_load_a = 0.0
+        if strip is not None and self.mode is BmsMode.STRIP and not self.connection.is_closed:
+            mean_v, mean_ohm, _, _ = self.string.source(duration_s, is_charging=False)
+            self.own_load_a = min(strip.discharge_current_a, max(mean_v, 0.0) / (mean_ohm + strip.load_ohm))
+        return self.own_load_a + self.connection.current_a(duration_s)
 
     def advance(self, to_s: float) -> None:
         """Count the charge of the step that the string has just made."""
         duration_s = to_s - self._now_s
         self._now_s = to_s
-        if self.contactor_closed:
-            current_a = self._sensed_a(self.string.current_a)
+        true_a = self.string.current_a
+        if not self._is_calm or not -self._fuse_a < true_a < self._fuse_a:
+            self._advance_parts(duration_s)
+        if true_a != 0.0 or self.contactor_closed:
+            sensor = self.current_sensor
+            current_a = true_a * sensor.gain + sensor.offset if sensor.held is None else sensor.held
             if current_a < 0.0:
                 current_a *= self.spec.assumed_coulombic_efficiency
             soc = self.soc - current_a * duration_s / (3600.0 * self.string.capacity_ah)
@@ -217,73 +393,279 @@ class Bms:
         self._drift_v_per_s = ((self._low_v - low_v) / duration_s, (self._high_v - high_v) / duration_s)
 
     def settle(self) -> None:
-        """Judge the present instant: levels, delays, ends of charge, contactors."""
+        """Judge the present instant: contactors, levels, delays, ends of charge."""
         self.touched = False
-        start_s = self._precharge_start_s
-        if start_s is not None and self._now_s >= self._precharge_end_s(start_s):
-            self._precharge_start_s = None
-            self.contactor_closed = True
+        if not self._is_calm:
+            self._settle_parts()
         self._judge_levels()
         if self.contactor_closed:
             self._judge_ends()
+        else:
+            self._timers.clear("full")
+
+    @property
+    def _is_ready(self) -> bool:
+        return self.contactor_closed and self.connection.wants_closed
+
+    @property
+    def _sample(self) -> int:
+        return int(self._now_s / self.spec.sample_interval_s)
+
+    def _note(self) -> None:
+        """Something was changed from outside, or has begun to move."""
+        self.touched = True
+        self._is_calm = False
+        self._note_paths()
+
+    def _note_paths(self) -> None:
+        self.contactor_closed, self.is_supplying = self.connection.is_closed, self.connection.is_supplying
+
+    def _note_sensors(self) -> None:
+        self._is_suspect = True
+        self._are_rows_sound = self.cell_voltage_sensors.is_sound and self.temperature_sensors.is_sound
+        self._was_quiet = False
+        self._note()
+        self._look()
+
+    def _enter(self, mode: BmsMode) -> None:
+        self.mode = mode
+        self._charge_stopped_soc = self._discharge_stopped_soc = None
+        self._set_levels()
+        self._was_quiet = False
+        self._note()
+        self._look()
+
+    def _advance_parts(self, duration_s: float) -> None:
+        self.connection.advance(duration_s)
+        self._is_calm = False
+        if self.monitor is not None:
+            self.monitor.advance(duration_s)
+
+    def _settle_parts(self) -> None:
+        found = self.connection.settle()
+        self._note_paths()
+        if found:
+            self._raise(found)
+        if self.monitor is not None:
+            self._judge_insulation(self.monitor)
+        if self._is_suspect:
+            self._judge_plausibility()
+        if self.mode is BmsMode.STRIP:
+            self._judge_strip()
+        self._is_calm = (
+            self.connection.is_resting
+            and (self.monitor is None or self.monitor.is_steady)
+            and not self._is_suspect
+            and self.mode is BmsMode.NORMAL
+        )
+
+    def _raise(self, names: frozenset[str] | set[str]) -> None:
+        """Latch alarms, and open."""
+        self.alarms |= names
+        self.connection.open()
+
+    def _judge_insulation(self, monitor: InsulationMonitor) -> None:
+        monitor.settle()
+        self._other_warnings = frozenset({INSULATION} if monitor.is_warning else ())
+        self.warnings = self._level_warnings | self._other_warnings
+        if monitor.is_alarm and INSULATION not in self.alarms:
+            self.alarms |= {INSULATION}
+            if monitor.spec.opens:
+                self.connection.open()
+
+    def _judge_strip(self) -> None:
+        """Set the estimate right once the string is empty."""
+        strip = self.spec.strip
+        if strip is not None and self.string.voltage_v <= strip.end_voltage_v:
+            self.soc = 0.0
+
+    def _set_levels(self) -> None:
+        """Note the levels of this mode, and between which values none of them is near."""
+        spec, volts, kelvins = self.spec, self.spec.voltage_hysteresis_v, self.spec.temperature_hysteresis_k
+        amperes = spec.current_hysteresis_factor
+        factors = (
+            spec.over_current_warning_factor,
+            spec.over_current_limit_factor,
+            spec.over_current_alarm_factor,
+        )
+        is_stripping = self.mode is BmsMode.STRIP
+        low_levels_v = (
+            (-math.inf,) * 3
+            if is_stripping
+            else (
+                spec.cell_under_voltage_warning_v,
+                spec.cell_under_voltage_limit_v,
+                spec.cell_under_voltage_alarm_v,
+            )
+        )
+        self._discharge_stop_v = -math.inf if is_stripping else spec.discharge_stop_cell_v
+        low, high = spec.cell_voltage_span_v
+        self._cell_span_v = (-math.inf if is_stripping else low, high)
+        over = _Levels(
+            CELL_OVER_VOLTAGE,
+            spec.cell_over_voltage_warning_v,
+            spec.cell_over_voltage_limit_v,
+            spec.cell_over_voltage_alarm_v,
+            volts,
+        )
+        warning_v, limit_v, alarm_v = low_levels_v
+        under = _Levels(CELL_UNDER_VOLTAGE, -warning_v, -limit_v, -alarm_v, volts)
+        charge = _Levels(OVER_CURRENT_CHARGE, *factors, amperes)
+        discharge = _Levels(OVER_CURRENT_DISCHARGE, *factors, amperes)
+        hot = _Levels(
+            OVER_TEMPERATURE,
+            spec.over_temperature_warning_degc,
+            spec.over_temperature_limit_degc,
+            spec.over_temperature_alarm_degc,
+            kelvins,
+        )
+        cold = _Levels(
+            UNDER_TEMPERATURE,
+            -spec.under_temperature_warning_degc,
+            -spec.under_temperature_limit_degc,
+            -spec.under_temperature_alarm_degc,
+            kelvins,
+        )
+        self._levels = (over, under, charge, discharge, hot, cold)
+        # Between these no level is reached, and a look at all cells is left out.
+        cells, degc = self.cell_voltage_sensors, self.temperature_sensors
+        self._cell_errors_v = (cells.lowest_offset, cells.highest_offset)
+        self._quiet_v = (
+            max(-under.lowest, self._discharge_stop_v) - cells.lowest_offset,
+            min(over.lowest, spec.charge_stop_cell_v) - cells.highest_offset,
+        )
+        self._quiet_degc = (-cold.lowest - degc.lowest_offset, hot.lowest - degc.highest_offset)
+        self._quiet_a = (
+            -charge.lowest * spec.charge_current_limit_a,
+            discharge.lowest * spec.discharge_current_limit_a,
+        )
+        self._rising_levels_v = tuple(
+            level_v for level_v in (spec.charge_stop_cell_v, over.limit, over.alarm) if level_v < math.inf
+        )
+        self._falling_levels_v = tuple(
+            level_v for level_v in (self._discharge_stop_v, limit_v, alarm_v) if level_v > -math.inf
+        )
 
     def _look(self) -> None:
         """Note the lowest and the highest cell; bounds of them where no level is near."""
         low_v, high_v = self.string.voltage_bounds_v()
         quiet_low_v, quiet_high_v = self._quiet_v
-        if quiet_low_v < low_v and high_v < quiet_high_v:
-            self._low_v, self._high_v = low_v, high_v
+        if quiet_low_v < low_v and high_v < quiet_high_v and self._are_rows_sound:
+            low_error_v, high_error_v = self._cell_errors_v
+            self._low_v, self._high_v = low_v + low_error_v, high_v + high_error_v
+            self._is_far = True
             return
+        self._is_far = False
         # Sixteen numbers: Python's min and max are faster than numpy's.
-        cells_v = self.string.cell_voltages_v.tolist()
+        cells_v = self._believed_cells_v().tolist()
         self._low_v, self._high_v = min(cells_v), max(cells_v)
 
+    def _believed_cells_v(self) -> FloatArray:
+        """Cell voltages that lie within what is believed; all of them where none does."""
+        sensors = self.cell_voltage_sensors
+        if sensors.is_sound:
+            return sensors.values()
+        believed = sensors.believed(self._cell_span_v)
+        return believed if believed.size else sensors.values()
+
+    def _believed_degc(self) -> FloatArray:
+        sensors = self.temperature_sensors
+        if sensors.is_sound:
+            return sensors.values()
+        believed = sensors.believed(self.spec.temperature_span_degc)
+        return believed if believed.size else sensors.values()
+
+    def _mean_degc(self) -> float:
+        if self.temperature_sensors.is_sound and self.spec.temperature_error_k == 0.0:
+            return self.string.temperature_degc
+        return float(self._believed_degc().mean())
+
     def _is_quiet(self, discharge_a: float) -> bool:
-        """Whether no level is reached, as bounds of the cells' voltages and temperatures tell."""
-        (low_v, high_v), (cold_degc, hot_degc) = self._quiet_v, self._quiet_degc
+        """Whether no level is near, as bounds of the cells' voltages and temperatures tell."""
+        if not self._is_far:
+            return False
+        (cold_degc, hot_degc), (charge_a, most_a) = self._quiet_degc, self._quiet_a
         coldest_degc, hottest_degc = self.string.temperature_bounds_degc()
-        spec, over = self.spec, self._over_current
-        return (
-            low_v < self._low_v
-            and self._high_v < high_v
-            and cold_degc <= coldest_degc
-            and hottest_degc <= hot_degc
-            and -over * spec.charge_current_limit_a <= discharge_a <= over * spec.discharge_current_limit_a
-        )
+        return cold_degc <= coldest_degc and hottest_degc <= hot_degc and charge_a <= discharge_a <= most_a
 
     def _judge_levels(self) -> None:
-        spec = self.spec
-        discharge_a = self._sensed_a(self.string.current_a)
+        spec, sensor = self.spec, self.current_sensor
+        if sensor.held is None:
+            discharge_a = self.string.current_a * sensor.gain + sensor.offset
+        else:
+            discharge_a = sensor.held
         is_quiet = self._is_quiet(discharge_a)
-        if is_quiet and self._was_quiet:
+        if is_quiet and self._was_quiet and not self.limits:
             return
         self._was_quiet = is_quiet
-        cells_degc = self.string.cell_temperatures_degc.tolist()
-        hot, cold = max(cells_degc), min(cells_degc)
-        charge_factor = -discharge_a / spec.charge_current_limit_a
-        discharge_factor = discharge_a / spec.discharge_current_limit_a
-        low, high = -self._low_v, self._high_v
-        warn, alarm = spec.over_current_warning_factor, spec.over_current_alarm_factor
-        levels = (
-            (CELL_OVER_VOLTAGE, high, spec.cell_over_voltage_warning_v, spec.cell_over_voltage_alarm_v),
-            (CELL_UNDER_VOLTAGE, low, -spec.cell_under_voltage_warning_v, -spec.cell_under_voltage_alarm_v),
-            (OVER_CURRENT_CHARGE, charge_factor, warn, alarm),
-            (OVER_CURRENT_DISCHARGE, discharge_factor, warn, alarm),
-            (OVER_TEMPERATURE, hot, spec.over_temperature_warning_degc, spec.over_temperature_alarm_degc),
-            (
-                UNDER_TEMPERATURE,
-                -cold,
-                -spec.under_temperature_warning_degc,
-                -spec.under_temperature_alarm_degc,
-            ),
+        cells_degc = self._believed_degc().tolist()
+        values = (
+            self._high_v,
+            -self._low_v,
+            -discharge_a / spec.charge_current_limit_a,
+            discharge_a / spec.discharge_current_limit_a,
+            max(cells_degc),
+            -min(cells_degc),
         )
-        warnings = [name for name, value, warning, _ in levels if value > warning]
-        self.warnings = frozenset(warnings)
-        for name, value, _, level in levels:
-            held = self._timers.held(name, self._now_s, spec.alarm_delay_s, is_true=value > level)
+        warnings = []
+        for levels, value in zip(self._levels, values, strict=True):
+            is_warned = levels.name in self._level_warnings
+            if value > (levels.warning - levels.hysteresis if is_warned else levels.warning):
+                warnings.append(levels.name)
+            self._judge_limit(levels, value)
+            is_high = value > levels.alarm
+            held = self._timers.held(levels.held, self._now_s, spec.alarm_delay_s, is_true=is_high)
+            if held and levels.name not in self.alarms:
+                self._raise({levels.name})
+        self._level_warnings = frozenset(warnings)
+        self.warnings = self._level_warnings | self._other_warnings
+
+    def _judge_limit(self, levels: _Levels, value: float) -> None:
+        """Forbid, or allow again, what makes a value worse."""
+        spec, timers, name = self.spec, self._timers, levels.name
+        if name in self.limits:
+            is_back = value <= levels.limit - levels.hysteresis
+            if timers.held(levels.recovered, self._now_s, spec.limit_recovery_s, is_true=is_back):
+                self.limits -= {name}
+                timers.clear(levels.recovered)
+        elif timers.held(levels.limited, self._now_s, spec.limit_delay_s, is_true=value > levels.limit):
+            self.limits |= {name}
+            timers.clear(levels.limited)
+
+    def _judge_plausibility(self) -> None:
+        """Compare measurements with each other and with their spans; suspicion ends when all is well."""
+        spec = self.spec.plausibility
+        sensors, second = self.cell_voltage_sensors, self.second_current_sensor
+        span_degc = self.spec.temperature_span_degc
+        cells_v, degc = sensors.values(), self.temperature_sensors.values()
+        low_v, high_v = self._cell_span_v
+        string_v, current_a = self.voltage_sensor.value(), self.current_sensor.value()
+        sums_v = cells_v.reshape(-1, self.string.spec.cells_in_series).sum(axis=1)
+        are_cells_believed = bool(((cells_v > low_v) & (cells_v < high_v)).all())
+        findings = (
+            (CELL_VOLTAGE_SENSOR, not are_cells_believed),
+            (TEMPERATURE_SENSOR, not bool(((degc > span_degc[0]) & (degc < span_degc[1])).all())),
+            (VOLTAGE_SENSOR, self.voltage_sensor.is_out_of_range),
+            (CURRENT_SENSOR, self.current_sensor.is_out_of_range),
+            # A cell that is not believed cannot be added up.
+            (
+                CELL_SUM_MISMATCH,
+                are_cells_believed
+                and float(np.abs(sums_v - string_v).max()) > spec.cell_sum_fraction * self._nominal_v,
+            ),
+            (CURRENT_MISMATCH, second is not None and abs(second.value() - current_a) > spec.current_a),
+        )
+        for name, is_true in findings:
+            held = self._timers.held(name, self._now_s, spec.delay_s, is_true=is_true)
             if held and name not in self.alarms:
-                self.alarms |= {name}
-                self.open_contactors()
+                self._raise({name})
+        are_sound = sensors.is_sound and self.temperature_sensors.is_sound
+        scalars = (self.current_sensor, self.voltage_sensor, *((second,) if second else ()))
+        self._is_suspect = (
+            not are_sound
+            or any(sensor.held is not None for sensor in scalars)
+            or any(is_true for _, is_true in findings)
+        )
 
     def _judge_ends(self) -> None:
         spec, string = self.spec, self.string
@@ -304,47 +686,13 @@ class Bms:
         elif self.soc <= self._charge_stopped_soc - spec.restart_soc_step:
             self._charge_stopped_soc = None
         if self._discharge_stopped_soc is None:
-            if charge_a < 0.0 and self._low_v <= spec.discharge_stop_cell_v:
+            if charge_a < 0.0 and self._low_v <= self._discharge_stop_v:
+                if spec.resets_soc_at_empty:
+                    self.soc = 0.0
                 self._discharge_stopped_soc = self.soc
         elif self.soc >= self._discharge_stopped_soc + spec.restart_soc_step:
             self._discharge_stopped_soc = None
 
-    @property
-    def _precharge_time_constant_s(self) -> float:
-        return self.spec.precharge_resistance_ohm * self.spec.link_capacitance_f
-
-    def _precharge_end_s(self, start_s: float) -> float:
-        missing = 1.0 - self.spec.precharge_done_fraction
-        return start_s - self._precharge_time_constant_s * math.log(missing)
-
-    def _sensed_a(self, current_a: float) -> float:
-        return current_a * self._gain + self.spec.current_offset_a
-
     def _derating(self) -> float:
-        return self._temperature_derating.at(self.string.temperature_degc)
-
-    def _noise(self, quantity: str, deviation: float) -> float:
-        if deviation == 0.0:
-            return 0.0
-        return deviation * normal(
-            self._seed, f"bms {quantity}", int(self._now_s / self.spec.sample_interval_s)
-        )
-
-
-class _Curve:
-    """Lines between points, constant outside."""
-
-    def __init__(self, points: tuple[tuple[float, float], ...]) -> None:
-        self._x = [x for x, _ in points]
-        self._y = [y for _, y in points]
-
-    def at(self, x: float) -> float:
-        """Value at a place."""
-        place = bisect_right(self._x, x)
-        if place == 0:
-            return self._y[0]
-        y = self._y[place - 1]
-        if place == len(self._x) or self._y[place] == y:
-            return y
-        x0 = self._x[place - 1]
-        return y + (self._y[place] - y) * (x - x0) / (self._x[place] - x0)
+        """Fraction of the current limits that the temperature leaves."""
+        return self._temperature_derating.at(self._mean_degc())

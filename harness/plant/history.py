@@ -24,6 +24,9 @@ KEPT_S = 900.0
 KEPT_STRETCHES = 200_000
 """Most stretches kept, so that memory stays flat however restless the rig is."""
 
+LOT = 256
+"""How many stretches come between two looks for what is too old."""
+
 AC_CHANNELS = {f"u{n}_v": n - 1 for n in (1, 2, 3)} | {f"i{n}_a": n + 2 for n in (1, 2, 3)}
 """Quantity of an AC node to its place among three voltages and three currents."""
 
@@ -129,6 +132,7 @@ class History:
         self._dc: list[DcStretch] = []
         # The last stretch: it reaches until now, whatever end it was made with.
         self._open: AcStretch | None = None
+        self._ac_count = self._dc_count = 0
         self._rates: dict[str, _Rate] = {}
         self._dc_out_j = self._dc_in_j = self._dc_out_c = self._dc_in_c = 0.0
         self._dc_voltage_square = self._dc_current_square = 0.0
@@ -163,7 +167,9 @@ class History:
         rates = self._last_rates(last)
         self._closed = {node: _grown(totals, rates[node], end_s) for node, totals in self._closed.items()}
         self._ac.append(last._replace(end_s=end_s))
-        _forget(self._ac, end_s)
+        self._ac_count += 1
+        if self._ac_count % LOT == 0:
+            _forget(self._ac, end_s)
 
     def _last_rates(self, last: AcStretch) -> dict[str, _Rate]:
         """By how much the totals at each node grow in a second of the last stretch."""
@@ -193,7 +199,9 @@ class History:
         self._dc_voltage_square += duration_s * (u0 * u0 + u0 * u1 + u1 * u1) / 3.0
         self._dc_current_square += charge_c * current_a
         self._dc.append(stretch)
-        _forget(self._dc, end_s)
+        self._dc_count += 1
+        if self._dc_count % LOT == 0:
+            _forget(self._dc, end_s)
 
     def totals(self, node: str) -> NodeTotals:
         """Integrals at a node until now.
@@ -303,12 +311,9 @@ def _goes_on(last: Turning, following: Turning, duration_s: float) -> bool:
 
 
 def _forget(stretches: list[AcStretch] | list[DcStretch], now_s: float) -> None:
-    """Drop what is too old, in lots, so that each call costs next to nothing."""
-    lot = 1024
-    if len(stretches) > KEPT_STRETCHES or (
-        len(stretches) > 2 * lot and stretches[lot].end_s < now_s - KEPT_S
-    ):
-        del stretches[:lot]
+    """Drop what is too old; called once in ``LOT`` stretches, so that each costs next to nothing."""
+    old = bisect_right(stretches, now_s - KEPT_S, key=_start) - 1
+    del stretches[: max(old, len(stretches) - KEPT_STRETCHES, 0)]
 
 
 def _within(stretches: list[AcStretch], times_s: FloatArray, end_s: float) -> list[AcStretch]:

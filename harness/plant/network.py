@@ -161,16 +161,30 @@ class Flow:
         return (self.grid_v if node == "grid_ac" else self.emf_v), self.grid_a
 
     def means(self, nodes: Sequence[str]) -> tuple[Means, ...]:
-        """Means while nothing changes, at the nodes of this rig (always the same ones)."""
-        if self._means is None:
-            self._means = tuple(self._mean(*self.at(node)) for node in nodes)
-            for _, flow in self.overtones:
-                self._means = _added(self._means, flow.means(nodes))
-        return self._means
+        """Means while nothing changes.
 
-    @staticmethod
-    def _mean(voltage_v: Phasors, current_a: Phasors) -> Means:
-        return Means(power_va(voltage_v, current_a), _squares(voltage_v), _squares(current_a))
+        Args:
+            nodes: of this rig, always the same ones: ``NODES`` first, ``EMF`` last.
+        """
+        if self._means is None:
+            bus_v2, grid_a2 = _squares(self.bus_v), _squares(self.grid_a)
+            grid_v2 = bus_v2 if self.grid_v is self.bus_v else _squares(self.grid_v)
+            means: tuple[Means, ...] = (
+                Means(power_va(self.grid_v, self.grid_a), grid_v2, grid_a2),
+                Means(self.power_va, bus_v2, _squares(self.pcs_a)),
+                Means(power_va(self.bus_v, self.load_a), bus_v2, _squares(self.load_a)),
+            )
+            for node in nodes[3:-1]:
+                voltage_v, current_a = self.at(node)
+                means = (
+                    *means,
+                    Means(power_va(voltage_v, current_a), _squares(voltage_v), _squares(current_a)),
+                )
+            means = (*means, Means(power_va(self.emf_v, self.grid_a), _squares(self.emf_v), grid_a2))
+            for _, flow in self.overtones:
+                means = _added(means, flow.means(nodes))
+            self._means = means
+        return self._means
 
 
 def means_between(before: Flow, after: Flow, nodes: Sequence[str]) -> tuple[Means, ...]:
@@ -178,17 +192,26 @@ def means_between(before: Flow, after: Flow, nodes: Sequence[str]) -> tuple[Mean
     if before is after:
         return after.means(nodes)
     found = []
+    v0 = v1 = middle_v = ZERO
+    square_v2 = (0.0, 0.0, 0.0)
     for node, first, last in zip(nodes, before.means(nodes), after.means(nodes), strict=True):
+        last_v0, last_v1 = v0, v1
         (v0, i0), (v1, i1) = before.at(node), after.at(node)
-        middle_v, middle_a = _sum(v0, v1), _sum(i0, i1)
+        # Neighbours share the bus.
+        if v0 is not last_v0 or v1 is not last_v1:
+            middle_v = _sum(v0, v1)
+            square_v2 = _squares(middle_v)
+        middle_a = _sum(i0, i1)
         found.append(
             Means(
                 (first.power_va + last.power_va + power_va(middle_v, middle_a)) / 6.0,
-                _sixth(first.voltage_square_v2, last.voltage_square_v2, _squares(middle_v)),
+                _sixth(first.voltage_square_v2, last.voltage_square_v2, square_v2),
                 _sixth(first.current_square_a2, last.current_square_a2, _squares(middle_a)),
             )
         )
     means = tuple(found)
+    if not (before.overtones or after.overtones):
+        return means
     for first_flow, last_flow in _pairs(before, after):
         middle = tuple(_middle(first_flow, last_flow, node) for node in nodes)
         means = _added(means, middle)

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from harness.plant import network
 from harness.plant.battery import BatteryString
@@ -51,7 +51,7 @@ class EnergyBalance:
         string_loss_j: heat of resistances in the string, coulombic loss and self-discharge.
         converter_loss_j: heat of the converter.
         source_loss_j: heat of the source's resistance.
-        precharge_loss_j: into precharge resistor and link.
+        own_loss_j: into precharge resistor, link, a short across it, and the battery's own strip load.
         stored_change_j: in the cells, from their states of charge alone.
         residual_j: what the numbers above leave over: the numerical error.
         throughput_j: what passed the boundary, or the battery's terminals if that is more.
@@ -62,7 +62,7 @@ class EnergyBalance:
     string_loss_j: float
     converter_loss_j: float
     source_loss_j: float
-    precharge_loss_j: float
+    own_loss_j: float
     stored_change_j: float
     residual_j: float
     throughput_j: float
@@ -104,6 +104,8 @@ class RigPlant:
         self.load = CriticalLoad(spec.load)
         self._step_scale = step_scale
         self._island = Island(self.load) if all(self.load.circuit()) else None
+        # The same while it lives: the bus without a source, on the converter's current and its resonance.
+        self._alone: Island | None = None
         self.standby: Source | None = None
         self.switch: TransferSwitch | None = None
         self.solar: SolarArray | None = None
@@ -126,7 +128,7 @@ class RigPlant:
         self._bus_turns = self.grid.turns
         nodes = ((STANDBY, self.standby), (SOLAR, self.solar))
         self._history = History([node for node, part in nodes if part is not None])
-        self._precharge_j = 0.0
+        self._own_j = 0.0
         self._actions: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._is_advancing = False
@@ -135,9 +137,8 @@ class RigPlant:
         self._is_load_dead = False
         self._flow_key: object = None
         self._more: object = None
-        # AC power and loss, in W, while nothing moves on the AC side until the next event: a step is then the
-        # battery's alone.
-        self._standing: tuple[float, float] | None = None
+        # While nothing moves on the AC side until the next event, a step is the battery's alone.
+        self._standing: _Standing | None = None
         self._settle()
 
     def advance(self, to_s: float) -> None:
@@ -204,7 +205,7 @@ class RigPlant:
             source_out_j += self._history.totals(SOLAR).energy_out_j
         string_loss_j = string.heat_j + string.coulombic_loss_j + string.self_discharge_j
         source_loss_j = self.spec.grid.source_resistance_ohm * self._history.source_current_square_a2s()
-        losses_j = string_loss_j + self.converter.loss_j + source_loss_j + self._precharge_j
+        losses_j = string_loss_j + self.converter.loss_j + source_loss_j + self._own_j
         stored_j = string.stored_change_j()
         return EnergyBalance(
             in_j=source_out_j,
@@ -212,7 +213,7 @@ class RigPlant:
             string_loss_j=string_loss_j,
             converter_loss_j=self.converter.loss_j,
             source_loss_j=source_loss_j,
-            precharge_loss_j=self._precharge_j,
+            own_loss_j=self._own_j,
             stored_change_j=stored_j,
             residual_j=source_out_j - out_j - losses_j - stored_j,
             throughput_j=max(source_out_j + out_j, battery.energy_out_j + battery.energy_in_j, abs(stored_j)),
@@ -222,13 +223,15 @@ class RigPlant:
         """Whether something was commanded, or planned for now, since the last ``_settle``."""
         if self._actions and self._actions[0][0] <= self.now_s:
             return True
+        for part in self._parts:
+            if part.touched:
+                return True
         return (
             self.converter.touched
             or self.grid.touched
             or self.bms.touched
             or self.load.touched
             or self.string.touched
-            or any(part.touched for part in self._parts)
         )
 
     def _settle(self) -> None:
@@ -247,8 +250,9 @@ class RigPlant:
             self._solve()
             self._judge()
             before = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
-            converter.settle(self._mains(), bms.link_voltage_v if bms.contactor_closed else 0.0, self.load)
+            converter.settle(self._mains(), self.string.voltage_v if bms.is_supplying else 0.0, self.load)
             bms.settle()
+            converter.dc_voltage_v = bms.link_voltage_v
             after = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
             if before == after and not self._is_touched():
                 if not converter.is_connected:
@@ -259,48 +263,63 @@ class RigPlant:
 
     def _step(self, to_s: float) -> None:
         """Make one step, no further than ``to_s`` and the next event, and let what is due then happen."""
-        now_s, converter, grid, bms = self.now_s, self.converter, self.grid, self.bms
-        event_s = min(grid.next_event_s, converter.next_event_s, bms.next_event_s)
-        parts = self._parts
-        for part in parts:
-            event_s = min(event_s, part.next_event_s)
+        now_s, converter = self.now_s, self.converter
+        event_s = min(self._source_event_s(), converter.next_event_s, self.bms.next_event_s)
         end_s = min(to_s, event_s, now_s + self._step_hint_s())
-        actions = self._actions
-        if actions:
-            end_s = min(end_s, actions[0][0])
-        if self._standing is not None:
-            duration_s = end_s - now_s
-            power_w, loss_w = self._standing
-            current_a = self._battery_current_a(power_w + loss_w, duration_s)
-            if converter.allows(self.string, current_a, duration_s):
-                grid.advance(end_s)
-                for part in parts:
-                    part.advance(end_s)
-                if self._is_alone:
-                    self._let_island_turn(duration_s)
-                converter.stand(end_s, power_w, loss_w)
-                self._turn_bus(duration_s)
-                self._history.lengthen(end_s)
-                self._draw(end_s, current_a)
-                while actions and actions[0][0] <= end_s:
-                    heapq.heappop(actions)[2]()
-                bms.settle()
-                converter.dc_voltage_v = bms.link_voltage_v if bms.contactor_closed else 0.0
-                if event_s <= end_s or self._is_touched():
-                    self._settle()
-                return
+        if self._actions:
+            end_s = min(end_s, self._actions[0][0])
+        if self._standing is not None and self._stand(self._standing, end_s, event_s):
+            return
         demand_w = self._move(end_s)
         self._draw(end_s, self._battery_current_a(demand_w, end_s - now_s))
         self._settle()
         power_w = converter.power_w
-        self._standing = (power_w, converter.loss_w(power_w)) if self._may_stand() else None
+        if self._may_stand():
+            self._standing = _Standing(power_w, converter.loss_w(power_w), self._source_event_s())
+
+    def _source_event_s(self) -> float:
+        """Next event of the sources and of what stands beside them: while nothing moves, a known one."""
+        if self._standing is not None:
+            return self._standing.event_s
+        event_s = self.grid.next_event_s
+        for part in self._parts:
+            event_s = min(event_s, part.next_event_s)
+        return event_s
+
+    def _stand(self, standing: _Standing, end_s: float, event_s: float) -> bool:
+        """Make a step of the battery alone; False where its limits do not leave the power that stands."""
+        converter, bms, grid = self.converter, self.bms, self.grid
+        duration_s = end_s - self.now_s
+        power_w, loss_w, _ = standing
+        current_a = self._battery_current_a(power_w + loss_w, duration_s)
+        if not converter.allows(self.string, current_a, duration_s):
+            return False
+        grid.advance(end_s)
+        for part in self._parts:
+            part.advance(end_s)
+        if self._alone is not None:
+            self._alone.turns += self._alone.frequency_hz * duration_s
+        converter.stand(end_s, power_w, loss_w)
+        self._turn_bus(duration_s)
+        self._history.lengthen(end_s)
+        self._draw(end_s, current_a)
+        actions = self._actions
+        has_acted = bool(actions) and actions[0][0] <= end_s
+        while actions and actions[0][0] <= end_s:
+            heapq.heappop(actions)[2]()
+        bms.settle()
+        converter.dc_voltage_v = self.string.voltage_v if bms.is_supplying else bms.link_voltage_v
+        # Without an action nothing but the battery's side can have been touched.
+        if event_s <= end_s or bms.touched or self.string.touched or (has_acted and self._is_touched()):
+            self._settle()
+        return True
 
     def _may_stand(self) -> bool:
         """Whether nothing moves on the AC side until the next event."""
         grid, converter = self.grid, self.converter
         if not (converter.is_standing and grid.is_steady) or self.bms.is_precharging:
             return False
-        if self._is_alone and not self._steady_island():
+        if self._alone is not None and not self._alone.is_steady:
             return False
         for part in self._parts:
             if not part.is_steady:
@@ -313,7 +332,7 @@ class RigPlant:
         bus = Turning(self._bus_turns, bus_hz, bus_hz)
         hertz = grid.frequency_hz
         # Without a source the mains' terminals hang at the bus.
-        mains = bus if self._is_alone else Turning(grid.turns, hertz, hertz)
+        mains = bus if self._alone is not None else Turning(grid.turns, hertz, hertz)
         if self.standby is None:
             return mains, bus
         hertz = self.standby.frequency_hz
@@ -321,24 +340,16 @@ class RigPlant:
 
     def _turned(self, before: tuple[Turning, ...]) -> tuple[Turning, ...]:
         """The same frames from then until now."""
-        return tuple(
-            Turning(then.turns, then.from_hz, now.to_hz)
-            for then, now in zip(before, self._turning(), strict=True)
-        )
+        now = self._turning()
+        frames = [Turning(then.turns, then.from_hz, to.to_hz) for then, to in zip(before, now, strict=True)]
+        return tuple(frames)
 
     def _turn_bus(self, duration_s: float) -> None:
-        converter, island = self.converter, self._island
-        if not converter.is_connected:
-            self._bus_turns += converter.island_hz * duration_s
-        elif self._is_alone and island is not None:
-            self._bus_turns = island.turns
+        converter = self.converter
+        if converter.is_connected:
+            self._bus_turns = (self._alone or self._frame).turns
         else:
-            self._bus_turns = self._frame.turns
-
-    @property
-    def _is_alone(self) -> bool:
-        """Whether the bus lives without a source, on the converter's current and its resonance."""
-        return self._island is not None and self._island.is_alive
+            self._bus_turns += converter.island_hz * duration_s
 
     @property
     def _source(self) -> Source | None:
@@ -362,10 +373,11 @@ class RigPlant:
                 angle = cmath.phase(positive_v)
                 turns += angle / math.tau
                 island.begin(abs(positive_v), turns, converter.current_a * cmath.rect(1.0, -angle))
-            if not self._is_alone:
+            if island is None or not island.is_alive:
                 turns = self._frame.turns
         elif island is not None:
             island.end()
+        self._alone = island if island is not None and island.is_alive else None
         jump_turns = turns - self._bus_turns
         if jump_turns:
             self._bus_turns = turns
@@ -392,17 +404,9 @@ class RigPlant:
         if self.switch is not None:
             self.switch.judge()
 
-    def _let_island_turn(self, duration_s: float) -> None:
-        island = self._island
-        if island is not None:
-            island.turns += island.frequency_hz * duration_s
-
-    def _steady_island(self) -> bool:
-        return self._island is None or self._island.is_steady
-
     def _move(self, end_s: float) -> float:
         """Let the AC side run to a time; returns the mean power out of the battery, in W."""
-        converter, island, grid = self.converter, self._island, self.grid
+        converter, alone, grid = self.converter, self._alone, self.grid
         now_s = self.now_s
         duration_s = end_s - now_s
         converter.prepare(self.string, duration_s, self.load)
@@ -413,8 +417,9 @@ class RigPlant:
         grid.advance(end_s)
         for part in self._parts:
             part.advance(end_s)
-        if island is not None and island.is_alive:
-            island.advance(duration_s, before.pcs_a[0], converter.current_a)
+        if alone is not None:
+            alone.advance(duration_s, before.pcs_a[0], converter.current_a)
+            self._alone = alone if alone.is_alive else None
         converter.grid_hz = self._mains_hz()
         after = self._solve()
         power_w = network.mean_power_va(before, after).real
@@ -424,26 +429,27 @@ class RigPlant:
         return power_w + loss_w
 
     def _battery_current_a(self, power_w: float, duration_s: float) -> float:
-        """Mean current of a coming step: for a power, or of the precharge."""
-        if self.bms.contactor_closed:
+        """Mean current of a coming step: for a power, or into what is not the converter."""
+        if self.bms.is_supplying:
             return self.string.current_for_power_a(power_w, duration_s)
-        return self.bms.precharge_current_a(duration_s)
+        return self.bms.own_current_a(duration_s)
 
     def _draw(self, end_s: float, current_a: float) -> None:
         """Let the battery give a current to a time, and stand there."""
         converter, string, bms = self.converter, self.string, self.bms
         now_s = self.now_s
         duration_s = end_s - now_s
-        if bms.contactor_closed:
+        if bms.is_supplying:
             energy_j = string.step(current_a, duration_s)
             bms.advance(end_s)
             from_v, link_v = string.start_voltage_v, string.voltage_v
             converter.dc_current_a, converter.dc_power_w = current_a, energy_j / duration_s
         else:
             from_v = bms.link_voltage_v
-            self._precharge_j += string.step(current_a, duration_s)
+            self._own_j += string.step(current_a, duration_s)
             bms.advance(end_s)
             link_v = bms.link_voltage_v
+            current_a -= bms.own_load_a
             energy_j = current_a * duration_s * 0.5 * (from_v + link_v)
             converter.dc_current_a = converter.dc_power_w = 0.0
         self._history.add_dc(DcStretch(now_s, end_s, from_v, link_v, current_a), energy_j)
@@ -460,12 +466,12 @@ class RigPlant:
 
     def _ramp_hint_s(self) -> float:
         """Step that follows a ramp of the source, and ends just beyond a protection level that it crosses."""
-        island, feed, grid = self._island, self._feed, self.grid
+        alone, feed, grid = self._alone, self._feed, self.grid
         hint_s = grid.step_hint_s
         for part in self._parts:
             hint_s = min(hint_s, part.step_hint_s)
-        if island is not None and island.is_alive:
-            hint_s = min(hint_s, island.step_hint_s)
+        if alone is not None:
+            hint_s = min(hint_s, alone.step_hint_s)
         if hint_s == math.inf:
             return hint_s
         nearest_s = math.inf
@@ -473,8 +479,8 @@ class RigPlant:
         if feed is not None:
             for volts, slope in zip(feed.terminal_v, feed.slopes_v_per_s, strict=True):
                 nearest_s = min(nearest_s, _reach_s(volts, slope, levels_v))
-        elif island is not None and island.is_alive:
-            nearest_s = _reach_s(island.voltage_v, island.slope_v_per_s, levels_v)
+        elif alone is not None:
+            nearest_s = _reach_s(alone.voltage_v, alone.slope_v_per_s, levels_v)
         source = self._source
         if source is not None:
             levels_hz = self.converter.frequency_levels_hz
@@ -491,7 +497,7 @@ class RigPlant:
         hertz = 0.0
         if self._has_frequency:
             hertz = self._mains_hz() if is_connected else converter.island_hz
-        alone_v = self._island.voltage_v if self._island is not None and self._island.is_alive else 0.0
+        alone_v = 0.0 if self._alone is None else self._alone.voltage_v
         key = (is_connected, emf_v, inner, load.key, hertz, alone_v)
         more_key = self._more_key() if self._parts else None
         if key == self._flow_key and more_key == self._more:
@@ -573,22 +579,30 @@ class RigPlant:
 
     def _mains_hz(self) -> float:
         """Frequency of what the converter sees on the mains side."""
-        island = self._island
-        if island is not None and island.is_alive:
-            return island.frequency_hz
-        return (self._source or self._frame).frequency_hz
+        return (self._alone or self._source or self._frame).frequency_hz
 
     def _mains(self) -> Mains:
-        source, alone_v = self._source, 0.0
-        if self._is_alone and self._island is not None:
-            alone_v = self._island.voltage_v
-        ahead = 0.0 if source is None or alone_v else source.turns - self._bus_turns
-        return Mains(
-            voltage_v=(alone_v,) * 3 if source is None or alone_v else source.terminal_v,
-            frequency_hz=self._mains_hz(),
-            is_present=alone_v > 0.0 or (source is not None and source.is_live),
-            ahead_turns=ahead - round(ahead),
-        )
+        source, alone = self._source, self._alone
+        if alone is not None:
+            return Mains((alone.voltage_v,) * 3, alone.frequency_hz, is_present=True, ahead_turns=0.0)
+        if source is None:
+            return Mains((0.0, 0.0, 0.0), self._frame.frequency_hz, is_present=False, ahead_turns=0.0)
+        ahead = source.turns - self._bus_turns
+        return Mains(source.terminal_v, source.frequency_hz, source.is_live, ahead - round(ahead))
+
+
+class _Standing(NamedTuple):
+    """What stands on the AC side.
+
+    Attributes:
+        power_w: out of the converter.
+        loss_w: of the converter.
+        event_s: when a source or another part moves again.
+    """
+
+    power_w: float
+    loss_w: float
+    event_s: float
 
 
 class _Part(Protocol):

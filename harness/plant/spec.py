@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from harness.plant.bms_spec import BmsSpec
+
 
 class RideMode(Enum):
     """What a converter does while the voltage at its terminals lies in a band (IEEE 1547-2018, 6.4.2)."""
@@ -222,97 +224,6 @@ class BatterySpec:
     temperature_degc: float | None = None
     connection_resistance_ohm: float = 0.0
     spread: CellSpread = field(default_factory=CellSpread)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BmsSpec:
-    """Limits, sensors and contactors of a battery management system.
-
-    Each protection warns beyond ``*_warning``, and beyond ``*_alarm`` for ``alarm_delay_s`` it raises the
-    alarm and opens the contactors. Alarms latch.
-
-    Attributes:
-        charge_voltage_limit_v: string voltage that it asks a charger to hold.
-        discharge_voltage_limit_v: string voltage below which it asks to stop.
-        charge_current_limit_a: largest charge current, a positive number.
-        discharge_current_limit_a: largest discharge current, a positive number.
-        cell_over_voltage_warning_v: highest cell above this warns.
-        cell_over_voltage_alarm_v: highest cell above this opens.
-        cell_under_voltage_warning_v: lowest cell below this warns.
-        cell_under_voltage_alarm_v: lowest cell below this opens.
-        over_current_warning_factor: of the rated current limit, either direction.
-        over_current_alarm_factor: of the rated current limit, either direction.
-        over_temperature_warning_degc: hottest cell above this warns.
-        over_temperature_alarm_degc: hottest cell above this opens.
-        under_temperature_warning_degc: coldest cell below this warns.
-        under_temperature_alarm_degc: coldest cell below this opens.
-        alarm_delay_s: from beyond the alarm level to the open contactor.
-        charge_taper: (state of charge, fraction of the charge current limit), linear between.
-        discharge_taper: (state of charge, fraction of the discharge current limit), linear between.
-        temperature_derating: (degC, fraction of both current limits), linear between.
-        charge_stop_cell_v: highest cell at this while charging ends the charge.
-        discharge_stop_cell_v: lowest cell at this while discharging ends the discharge.
-        full_current_a: charge current below this at the charge voltage limit counts as full.
-        full_delay_s: for how long it must.
-        restart_soc_step: state of charge to move away from an end before that direction is allowed again.
-        resets_soc_at_full: whether full sets its estimate to 1.
-        assumed_coulombic_efficiency: that its coulomb counting reckons with while charging.
-        soc_error: of its estimate at time zero, estimate minus truth.
-        current_gain_error: of its current sensor, a fraction.
-        current_offset_a: of its current sensor.
-        current_noise_a: standard deviation of its current reading.
-        voltage_gain_error: of its voltage sensor, a fraction.
-        voltage_noise_v: standard deviation of its string voltage reading.
-        temperature_noise_k: standard deviation of its temperature reading.
-        sample_interval_s: interval of its measurements; noise is drawn once an interval.
-        closes_on_start: whether it runs its precharge and closes at time zero.
-        precharge_resistance_ohm: of the precharge resistor.
-        link_capacitance_f: DC link capacitance that it charges.
-        precharge_done_fraction: of the string voltage, at which the main contactor closes.
-    """
-
-    charge_voltage_limit_v: float = 56.0
-    discharge_voltage_limit_v: float = 44.8
-    charge_current_limit_a: float = 200.0
-    discharge_current_limit_a: float = 220.0
-    cell_over_voltage_warning_v: float = 3.60
-    cell_over_voltage_alarm_v: float = 3.65
-    cell_under_voltage_warning_v: float = 2.70
-    cell_under_voltage_alarm_v: float = 2.50
-    over_current_warning_factor: float = 1.05
-    over_current_alarm_factor: float = 1.20
-    over_temperature_warning_degc: float = 50.0
-    over_temperature_alarm_degc: float = 58.0
-    under_temperature_warning_degc: float = 2.0
-    under_temperature_alarm_degc: float = -20.0
-    alarm_delay_s: float = 0.2
-    charge_taper: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.95, 1.0), (1.0, 0.1))
-    discharge_taper: tuple[tuple[float, float], ...] = ((0.0, 0.2), (0.05, 1.0), (1.0, 1.0))
-    temperature_derating: tuple[tuple[float, float], ...] = (
-        (0.0, 0.2),
-        (10.0, 1.0),
-        (45.0, 1.0),
-        (55.0, 0.2),
-    )
-    charge_stop_cell_v: float = 3.58
-    discharge_stop_cell_v: float = 2.80
-    full_current_a: float = 10.0
-    full_delay_s: float = 10.0
-    restart_soc_step: float = 0.02
-    resets_soc_at_full: bool = True
-    assumed_coulombic_efficiency: float = 1.0
-    soc_error: float = 0.0
-    current_gain_error: float = 0.001
-    current_offset_a: float = 0.02
-    current_noise_a: float = 0.02
-    voltage_gain_error: float = 0.0002
-    voltage_noise_v: float = 0.002
-    temperature_noise_k: float = 0.05
-    sample_interval_s: float = 0.1
-    closes_on_start: bool = True
-    precharge_resistance_ohm: float = 10.0
-    link_capacitance_f: float = 0.01
-    precharge_done_fraction: float = 0.95
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

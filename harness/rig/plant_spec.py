@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.plant.bms_spec import (
+    BmsSpec,
+    ContactorSpec,
+    FuseSpec,
+    InsulationMonitorSpec,
+    InsulationSpec,
+    PlausibilitySpec,
+    PrechargeSpec,
+    SensorSpec,
+    StripSpec,
+)
 from harness.plant.spec import (
     BatterySpec,
-    BmsSpec,
     CellSpread,
     ConverterSpec,
     FrequencyTrip,
+    GeneratorSpec,
     GridSpec,
+    Harmonic,
     LoadKind,
     LoadSpec,
     PlantSpec,
     RideBand,
     RideMode,
     RideThrough,
+    RlcSpec,
+    SolarSpec,
+    TransferSwitchSpec,
     TripStep,
 )
 from harness.rig import product_file
@@ -42,7 +57,7 @@ def plant_spec(
         ConfigurationError: the product has no settings for this frequency.
     """
     lowest_degc, highest_degc = product.reference.temperature_degc
-    source, load = rig.topology.source, rig.topology.critical_load
+    source = rig.topology.source
     return PlantSpec(
         battery=_battery(product),
         bms=replace(_bms(product), closes_on_start=is_enabled),
@@ -53,15 +68,70 @@ def plant_spec(
             source_resistance_ohm=source.r_ohm,
             source_reactance_ohm=source.x_ohm,
             starts_closed=is_enabled,
+            rise_time_s=source.rise_time_s,
+            sink_power_w=source.sink_power_w,
+            harmonics=tuple(Harmonic(**harmonic.model_dump()) for harmonic in source.harmonics),
         ),
-        load=LoadSpec(
-            kind={"resistive": LoadKind.RESISTIVE, "constant_power": LoadKind.CONSTANT_POWER}[load.kind],
-            power_w=load.power_w,
-            nominal_voltage_v=rig.nominal_voltage_v,
-        ),
+        load=_load(rig, f0_hz),
+        generator=_generator(rig, f0_hz),
+        second_mains=_second_mains(rig, f0_hz),
+        transfer_switch=_transfer_switch(rig, f0_hz),
+        solar=None if rig.topology.solar is None else SolarSpec(**rig.topology.solar.model_dump()),
         ambient_degc=(lowest_degc + highest_degc) / 2.0,
         seed=seed,
     )
+
+
+def _load(rig: RigFile, f0_hz: float) -> LoadSpec:
+    load = rig.topology.critical_load
+    rlc = load.rlc
+    return LoadSpec(
+        kind={"resistive": LoadKind.RESISTIVE, "constant_power": LoadKind.CONSTANT_POWER}[load.kind],
+        power_w=load.power_w,
+        nominal_voltage_v=rig.nominal_voltage_v,
+        power_factor=load.power_factor,
+        is_capacitive=load.is_capacitive,
+        inrush_factor=load.inrush_factor,
+        inrush_time_constant_s=load.inrush_time_constant_s,
+        restart_delay_s=load.restart_delay_s,
+        hold_up_s=load.hold_up_s,
+        rlc=None if rlc is None else RlcSpec(**rlc.model_dump(), frequency_hz=f0_hz),
+    )
+
+
+def _generator(rig: RigFile, f0_hz: float) -> GeneratorSpec | None:
+    generator = rig.topology.generator
+    if generator is None:
+        return None
+    return GeneratorSpec(
+        **generator.model_dump(), nominal_voltage_v=rig.nominal_voltage_v, frequency_hz=f0_hz
+    )
+
+
+def _second_mains(rig: RigFile, f0_hz: float) -> GridSpec | None:
+    mains = rig.topology.second_mains
+    if mains is None:
+        return None
+    return GridSpec(
+        nominal_voltage_v=rig.nominal_voltage_v,
+        frequency_hz=f0_hz,
+        source_resistance_ohm=mains.r_ohm,
+        source_reactance_ohm=mains.x_ohm,
+        angle_deg=mains.angle_deg,
+    )
+
+
+def _transfer_switch(rig: RigFile, f0_hz: float) -> TransferSwitchSpec | None:
+    switch = rig.topology.transfer_switch
+    if switch is None:
+        return None
+    usual = (
+        TransferSwitchSpec.mechanical() if switch.kind == "mechanical" else TransferSwitchSpec.static(f0_hz)
+    )
+    given = switch.model_dump(exclude={"kind"}, exclude_none=True)
+    if given.get("out_of_phase_gap_s") == 0.0:
+        given["out_of_phase_gap_s"] = None
+    return replace(usual, **given)
 
 
 def _battery(product: ProductFile) -> BatterySpec:
@@ -83,12 +153,23 @@ def _battery(product: ProductFile) -> BatterySpec:
 
 def _bms(product: ProductFile) -> BmsSpec:
     bms = product.bms
-    warnings, alarms, sensors = bms.warnings, bms.alarms, bms.sensors
+    warnings, limits, alarms, sensors = bms.warnings, bms.limits, bms.alarms, bms.sensors
+    precharge, second, strip = bms.precharge, sensors.second_current, product.strip
     return BmsSpec(
         charge_voltage_limit_v=bms.charge_voltage_limit_v,
         discharge_voltage_limit_v=bms.discharge_voltage_limit_v,
         charge_current_limit_a=bms.charge_current_limit_a,
         discharge_current_limit_a=bms.discharge_current_limit_a,
+        cell_over_voltage_limit_v=limits.cell_over_voltage_v,
+        cell_under_voltage_limit_v=limits.cell_under_voltage_v,
+        over_current_limit_factor=limits.over_current_factor,
+        over_temperature_limit_degc=limits.over_temperature_degc,
+        under_temperature_limit_degc=limits.under_temperature_degc,
+        voltage_hysteresis_v=bms.voltage_hysteresis_v,
+        current_hysteresis_factor=bms.current_hysteresis_factor,
+        temperature_hysteresis_k=bms.temperature_hysteresis_k,
+        limit_delay_s=bms.limit_delay_s,
+        limit_recovery_s=bms.limit_recovery_s,
         cell_over_voltage_warning_v=warnings.cell_over_voltage_v,
         cell_over_voltage_alarm_v=alarms.cell_over_voltage_v,
         cell_under_voltage_warning_v=warnings.cell_under_voltage_v,
@@ -118,9 +199,66 @@ def _bms(product: ProductFile) -> BmsSpec:
         voltage_noise_v=sensors.voltage_noise_v,
         temperature_noise_k=sensors.temperature_noise_k,
         sample_interval_s=sensors.sample_interval_s,
-        precharge_resistance_ohm=bms.precharge.resistance_ohm,
-        link_capacitance_f=bms.precharge.link_capacitance_f,
-        precharge_done_fraction=bms.precharge.done_fraction,
+        resets_soc_at_empty=bms.resets_soc_at_empty,
+        voltage_offset_v=sensors.voltage_offset_v,
+        cell_voltage_error_v=sensors.cell_voltage_error_v,
+        cell_voltage_span_v=sensors.cell_voltage_span_v,
+        temperature_error_k=sensors.temperature_error_k,
+        temperature_span_degc=sensors.temperature_span_degc,
+        second_current_sensor=None
+        if second is None
+        else SensorSpec(
+            gain_error=second.gain_error, offset=second.offset, noise=second.noise, span=second.span
+        ),
+        plausibility=PlausibilitySpec(
+            cell_sum_fraction=sensors.plausibility.cell_sum_fraction,
+            current_a=sensors.plausibility.current_a,
+            delay_s=sensors.plausibility.delay_s,
+        ),
+        contactor=ContactorSpec(
+            close_delay_s=bms.contactor.close_delay_s,
+            open_delay_s=bms.contactor.open_delay_s,
+            feedback_delay_s=bms.contactor.feedback_delay_s,
+            breaks=bms.contactor.breaks,
+        ),
+        precharge=PrechargeSpec(
+            resistance_ohm=precharge.resistance_ohm,
+            link_capacitance_f=precharge.link_capacitance_f,
+            done_fraction=precharge.done_fraction,
+            shortest_s=precharge.shortest_s,
+            longest_s=precharge.longest_s,
+            tries=precharge.tries,
+            pause_s=precharge.pause_s,
+            discharge_resistance_ohm=precharge.discharge_resistance_ohm,
+        ),
+        fuse=FuseSpec(melting=bms.fuse.melting, cooling_s=bms.fuse.cooling_s) if bms.fuse else None,
+        insulation=_insulation(bms.insulation),
+        strip=None
+        if strip is None
+        else StripSpec(
+            discharge_current_a=strip.discharge_current_a,
+            end_voltage_v=strip.end_voltage_v,
+            needs_permission=strip.needs_permission,
+            load_ohm=strip.load_ohm,
+        ),
+    )
+
+
+def _insulation(insulation: product_file.Insulation) -> InsulationSpec:
+    monitor = insulation.monitor
+    return InsulationSpec(
+        plus_ohm=insulation.plus_ohm,
+        minus_ohm=insulation.minus_ohm,
+        monitor=None
+        if monitor is None
+        else InsulationMonitorSpec(
+            warning_ohm=monitor.warning_ohm,
+            alarm_ohm=monitor.alarm_ohm,
+            response_s=monitor.response_s,
+            relative_error=monitor.relative_error,
+            recovery_factor=monitor.recovery_factor,
+            opens=monitor.opens,
+        ),
     )
 
 

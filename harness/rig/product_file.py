@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from importlib import resources
 from itertools import pairwise
@@ -171,6 +172,10 @@ Curve = Annotated[tuple[tuple[float, Fraction], ...], Field(min_length=2), After
 """Points (quantity, fraction), the quantity rising; straight between, flat beyond."""
 
 
+PositiveCurve = Annotated[tuple[tuple[Positive, Positive], ...], Field(min_length=2), AfterValidator(_rises)]
+"""Points of two positive numbers, the first rising; straight between on logarithmic scales."""
+
+
 class Levels(Part):
     """One level of a battery management system's limits.
 
@@ -189,6 +194,36 @@ class Levels(Part):
     under_temperature_degc: float
 
 
+class SecondCurrentSensor(Part):
+    """A second current sensor, to compare the first with.
+
+    Attributes:
+        gain_error: as a fraction.
+        offset: in A, at no current.
+        noise: standard deviation, in A.
+        span: lowest and highest current that it shows, in A.
+    """
+
+    gain_error: float = 0.0
+    offset: float = 0.0
+    noise: NonNegative = 0.0
+    span: Window
+
+
+class Plausibility(Part):
+    """When measurements contradict each other.
+
+    Attributes:
+        cell_sum_fraction: of the charge voltage limit, between the sum of the cells and the string.
+        current_a: between two current sensors.
+        delay_s: for how long.
+    """
+
+    cell_sum_fraction: Fraction
+    current_a: Positive
+    delay_s: NonNegative
+
+
 class Sensors(Part):
     """Errors of the battery management system's own measurements.
 
@@ -199,8 +234,15 @@ class Sensors(Part):
         current_offset_a: at no current.
         current_noise_a: standard deviation.
         voltage_gain_error: as a fraction.
+        voltage_offset_v: at no voltage.
         voltage_noise_v: standard deviation.
+        cell_voltage_error_v: standard deviation of the offsets of the cells' channels.
+        cell_voltage_span_v: lowest and highest cell voltage that is believed, in normal operation.
+        temperature_error_k: standard deviation of the offsets of the temperature sensors.
+        temperature_span_degc: lowest and highest temperature that is believed.
         temperature_noise_k: standard deviation.
+        second_current: a second current sensor, where there is one.
+        plausibility: when measurements contradict each other.
     """
 
     sample_interval_s: Positive
@@ -209,22 +251,113 @@ class Sensors(Part):
     current_offset_a: float = 0.0
     current_noise_a: NonNegative = 0.0
     voltage_gain_error: float = 0.0
+    voltage_offset_v: float = 0.0
     voltage_noise_v: NonNegative = 0.0
+    cell_voltage_error_v: NonNegative = 0.0
+    cell_voltage_span_v: Window
+    temperature_error_k: NonNegative = 0.0
+    temperature_span_degc: Window
     temperature_noise_k: NonNegative = 0.0
+    second_current: SecondCurrentSensor | None = None
+    plausibility: Plausibility
+
+
+class Contactor(Part):
+    """Each of the three contactors: two mains and the one of the precharge.
+
+    Attributes:
+        close_delay_s: from the command to closed contacts.
+        open_delay_s: from the command to open contacts.
+        feedback_delay_s: for how long its auxiliary contact may disagree with the command beyond that.
+        breaks: (current, how often it can be broken), as the maker says; above the last it welds.
+    """
+
+    close_delay_s: NonNegative
+    open_delay_s: NonNegative
+    feedback_delay_s: Positive
+    breaks: PositiveCurve
 
 
 class Precharge(Part):
-    """How the DC link is charged before the contactors close.
+    """How the DC link is charged before the contactors close, and discharged after they opened.
 
     Attributes:
         resistance_ohm: of the resistor.
         link_capacitance_f: of the link.
         done_fraction: of the string's voltage, at which the main contactor closes.
+        shortest_s: a link that is charged sooner is not there.
+        longest_s: a link that is not charged by then never will be.
+        tries: until it gives up.
+        pause_s: between two tries.
+        discharge_resistance_ohm: across the link while the contactors are open.
     """
 
     resistance_ohm: Positive
     link_capacitance_f: Positive
     done_fraction: Fraction
+    shortest_s: NonNegative
+    longest_s: Positive
+    tries: Count
+    pause_s: NonNegative
+    discharge_resistance_ohm: Positive
+
+    @model_validator(mode="after")
+    def _has_time(self) -> Precharge:
+        whole_s = (
+            -self.resistance_ohm * self.link_capacitance_f * math.log(max(1.0 - self.done_fraction, 1e-9))
+        )
+        if not self.shortest_s < whole_s < self.longest_s:
+            raise ValueError(
+                f"shortest_s {self.shortest_s} and longest_s {self.longest_s}: allowed: below and above "
+                f"{whole_s:.3g} s, as resistor, link and done_fraction give"
+            )
+        return self
+
+
+class Fuse(Part):
+    """The string's fuse.
+
+    Attributes:
+        melting: (current, time until it melts from cold); never below the first.
+        cooling_s: time constant with which it forgets.
+    """
+
+    melting: PositiveCurve
+    cooling_s: Positive
+
+
+class InsulationMonitor(Part):
+    """What measures the insulation against earth.
+
+    Attributes:
+        warning_ohm: less than this warns.
+        alarm_ohm: less than this is an alarm.
+        response_s: to a fault of half of ``alarm_ohm``.
+        relative_error: of the measured resistance.
+        recovery_factor: of either level, above which it is over.
+        opens: whether the alarm opens the contactors.
+    """
+
+    warning_ohm: Positive
+    alarm_ohm: Positive
+    response_s: Positive
+    relative_error: Annotated[float, Field(gt=-1.0)] = 0.0
+    recovery_factor: Annotated[float, Field(ge=1.0)]
+    opens: bool
+
+
+class Insulation(Part):
+    """Insulation of the string against earth.
+
+    Attributes:
+        plus_ohm: from the positive pole.
+        minus_ohm: from the negative pole.
+        monitor: what measures it; where ``battery.has_insulation_monitor`` says that something does.
+    """
+
+    plus_ohm: Positive
+    minus_ohm: Positive
+    monitor: InsulationMonitor | None = None
 
 
 class Bms(Part):
@@ -247,11 +380,21 @@ class Bms(Part):
         restart_soc_step: to move away from an end before that direction is allowed again.
         resets_soc_at_full: whether full sets its estimate to 1.
         assumed_coulombic_efficiency: share of a charge that its counting takes for stored.
-        alarm_delay_s: from beyond an alarm level to open contactors.
+        resets_soc_at_empty: whether the end of a discharge sets its estimate to 0.
+        limit_delay_s: from beyond a limit level to the forbidden direction.
+        limit_recovery_s: for how long it must be back.
+        alarm_delay_s: from beyond an alarm level to the command to open.
+        voltage_hysteresis_v: by which a cell must be back.
+        current_hysteresis_factor: by which a current must be back, of the current limit.
+        temperature_hysteresis_k: by which a temperature must be back.
         warnings: first level.
-        alarms: second level; opens the contactors.
+        limits: second level; forbids what makes it worse.
+        alarms: third level; opens the contactors.
         sensors: their errors.
+        contactor: each of the three.
         precharge: of the DC link.
+        fuse: of the string; None: none.
+        insulation: of the string.
     """
 
     protocol: Literal["pylontech_1.2", "pylontech_1.3"]
@@ -270,17 +413,26 @@ class Bms(Part):
     restart_soc_step: Fraction
     resets_soc_at_full: bool
     assumed_coulombic_efficiency: Fraction
+    resets_soc_at_empty: bool = False
+    limit_delay_s: NonNegative
+    limit_recovery_s: NonNegative
     alarm_delay_s: NonNegative
+    voltage_hysteresis_v: NonNegative
+    current_hysteresis_factor: NonNegative
+    temperature_hysteresis_k: NonNegative
     warnings: Levels
+    limits: Levels
     alarms: Levels
     sensors: Sensors
+    contactor: Contactor
     precharge: Precharge
+    fuse: Fuse | None = None
+    insulation: Insulation
 
     @model_validator(mode="after")
     def _warns_first(self) -> Bms:
-        first, second = self.warnings, self.alarms
         late = [
-            name
+            f"the {later} comes before the {sooner}: {name}"
             for name, sign in (
                 ("cell_over_voltage_v", 1.0),
                 ("cell_under_voltage_v", -1.0),
@@ -288,10 +440,14 @@ class Bms(Part):
                 ("over_temperature_degc", 1.0),
                 ("under_temperature_degc", -1.0),
             )
+            for sooner, first, later, second in (
+                ("warning", self.warnings, "limit", self.limits),
+                ("limit", self.limits, "alarm", self.alarms),
+            )
             if sign * getattr(first, name) >= sign * getattr(second, name)
         ]
         if late:
-            raise ValueError(f"the alarm comes before the warning: {', '.join(late)}")
+            raise ValueError("\n".join(late))
         return self
 
 
@@ -302,6 +458,7 @@ class Strip(Part):
         interval_max_s: longest time between the ends of two strips.
         end_voltage_v: at the string's terminals, at the end of a strip.
         discharge_current_a: while stripping, as a positive number.
+        load_ohm: of the unit's own load that empties the string while its contactors are open.
         needs_permission: whether the lower voltage holds on permission only.
         is_available: whether the unit can carry a load meanwhile.
     """
@@ -309,6 +466,7 @@ class Strip(Part):
     interval_max_s: Positive
     end_voltage_v: NonNegative
     discharge_current_a: Positive
+    load_ohm: Positive
     needs_permission: bool
     is_available: bool
 
@@ -645,6 +803,11 @@ class ProductFile(Part):
             yield (
                 f"sub_units hold {held} cells in series; allowed: {in_series}, "
                 "as battery.cells_in_series says"
+            )
+        if self.battery.has_insulation_monitor is (self.bms.insulation.monitor is None):
+            yield (
+                f"battery.has_insulation_monitor = {str(self.battery.has_insulation_monitor).lower()}: "
+                "allowed: true with bms.insulation.monitor, false without"
             )
         lowest, highest = self.windows.voltage_v
         hold_v = self.charge_profile.constant_voltage_v

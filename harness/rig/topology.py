@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from harness.rig.toml_file import Count, Name, NonNegative, Part, Positive
+from harness.rig.toml_file import Count, Fraction, Name, NonNegative, Part, Positive, unknown
 
-Node = Literal["grid_ac", "pcs_ac", "load_ac", "battery_dc"]
-"""Where a rig is measured: grid source, converter's own AC terminals, critical load, battery."""
+Node = Literal["grid_ac", "pcs_ac", "load_ac", "battery_dc", "standby_ac", "solar_ac"]
+"""Where a rig is measured: grid source, converter's own AC terminals, critical load, battery; and the second
+source and the solar array of a rig that has them."""
+
+
+class Harmonic(Part):
+    """One order of a source's distortion.
+
+    Attributes:
+        order: multiple of the fundamental.
+        fraction: of the fundamental's RMS.
+        angle_deg: of its own sine where phase 1's fundamental rises through zero.
+    """
+
+    order: Annotated[int, Field(ge=2)]
+    fraction: Fraction
+    angle_deg: float = 0.0
 
 
 class Source(Part):
@@ -22,7 +38,8 @@ class Source(Part):
         sink_power_w: what it can take back, all phases together; zero where it cannot.
         r_ohm: resistance from its terminals to the site, a phase.
         x_ohm: reactance from its terminals to the site, a phase, at any frequency.
-        rise_time_s: time from 10 to 90 % of a commanded voltage step.
+        rise_time_s: time from 10 to 90 % of a voltage step from zero to nominal.
+        harmonics: its distortion.
     """
 
     device: Name
@@ -32,6 +49,7 @@ class Source(Part):
     r_ohm: NonNegative
     x_ohm: NonNegative
     rise_time_s: NonNegative
+    harmonics: tuple[Harmonic, ...] = ()
 
     @model_validator(mode="after")
     def _sink_agrees(self) -> Source:
@@ -58,11 +76,129 @@ class EarthedSystem(Part):
     insulation_monitors: tuple[Name, ...] = ()
 
 
+class ResonantLoad(Part):
+    """A parallel RLC load for islands, by its powers at nominal voltage and frequency."""
+
+    power_w: NonNegative
+    inductive_var: NonNegative
+    capacitive_var: NonNegative
+
+
 class CriticalLoad(Part):
-    """What hangs at ``load_ac`` and must not drop."""
+    """What hangs at ``load_ac`` and must not drop.
+
+    Attributes:
+        power_w: at nominal voltage, all phases together.
+        kind: how it answers its voltage.
+        power_factor: active over apparent power.
+        is_capacitive: whether its current leads.
+        inrush_factor: inductive current on energising, of its own current.
+        inrush_time_constant_s: of its decay.
+        restart_delay_s: what died draws nothing until its voltage was back for so long; left out, it never
+            stops by itself.
+        hold_up_s: for how long it lives without voltage.
+        rlc: a resonant load beside it.
+    """
 
     power_w: NonNegative
     kind: Literal["resistive", "constant_power"] = "resistive"
+    power_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    is_capacitive: bool = False
+    inrush_factor: NonNegative = 0.0
+    inrush_time_constant_s: Positive = 0.05
+    restart_delay_s: NonNegative | None = None
+    hold_up_s: NonNegative = 0.0
+    rlc: ResonantLoad | None = None
+
+
+class Generator(Part):
+    """A stand-by generator at the second input of the transfer switch; see the plant's ``GeneratorSpec``.
+
+    Attributes:
+        rated_power_w: active power.
+        rated_apparent_power_va: base of its reactance.
+        start_s: from the command to voltage and frequency.
+        warm_up_s: from there until it may take load.
+        start_failure_probability: of each attempt of an emulated run.
+        attempts: before it gives up.
+        rest_s: between two attempts.
+        droop: fall of the frequency at rated power.
+    """
+
+    rated_power_w: Positive
+    rated_apparent_power_va: Positive
+    start_s: NonNegative
+    warm_up_s: NonNegative = 0.0
+    start_failure_probability: Fraction = 0.0
+    attempts: Count = 3
+    rest_s: NonNegative = 10.0
+    droop: Positive = 0.04
+
+
+class SecondMains(Part):
+    """A second feeder at the second input of the transfer switch.
+
+    Attributes:
+        r_ohm: resistance to the site, a phase.
+        x_ohm: reactance to the site, a phase.
+        angle_deg: by which it leads the source at the start.
+    """
+
+    r_ohm: NonNegative
+    x_ohm: NonNegative
+    angle_deg: float = 0.0
+
+
+class TransferSwitch(Part):
+    """The switch between source and second source; see the plant's ``TransferSwitchSpec``.
+
+    Attributes:
+        kind: ``static`` has a quarter of a cycle for all, ``mechanical`` 50 ms and 100 ms, unless given here.
+        detect_s: from the loss to the opening.
+        gap_s: from one opening to the other closing.
+        return_s: good mains until it goes back.
+        out_of_phase_gap_s: gap where the sources are out of phase; 0 waits until they are in phase.
+        start_after_s: lost mains until it starts the generator.
+    """
+
+    kind: Literal["static", "mechanical"]
+    detect_s: NonNegative | None = None
+    gap_s: Positive | None = None
+    return_s: NonNegative | None = None
+    out_of_phase_gap_s: NonNegative | None = None
+    start_after_s: NonNegative | None = None
+
+
+class Solar(Part):
+    """A solar array with its inverter at the bus; see the plant's ``SolarSpec``.
+
+    Attributes:
+        sky: name of a data set of the plant's skies.
+        rated_dc_w: of the modules.
+        rated_ac_w: of the inverter.
+        day_of_year: on which an emulated run starts.
+        starts_at_s: local clock at its start, after midnight.
+        has_clouds: whether clouds pass.
+        follows_islands: whether it feeds an island of the converter.
+    """
+
+    sky: Name
+    rated_dc_w: Positive
+    rated_ac_w: Positive
+    day_of_year: Annotated[int, Field(ge=1, le=366)] = 172
+    starts_at_s: NonNegative = 0.0
+    has_clouds: bool = True
+    follows_islands: bool = False
+
+    @field_validator("sky")
+    @classmethod
+    def _is_known(cls, sky: str) -> str:
+        # By way of the package above, since importing the plant loads numpy.
+        folder = resources.files("harness") / "plant" / "skies"
+        known = [file.name[:-5] for file in folder.iterdir() if file.name.endswith(".toml")]
+        if sky not in known:
+            raise ValueError(unknown("sky", sky, known))
+        return sky
 
 
 class LineFault(Part):
@@ -96,13 +232,40 @@ class SafetyChain(Part):
 
 
 class Topology(Part):
-    """What hangs where."""
+    """What hangs where.
+
+    Attributes:
+        source: the AC source that plays the grid.
+        critical_load: what must not drop.
+        systems: galvanically connected parts by name.
+        faults: what relays can open, by name.
+        transfer_switch: between source and second source, of a rig that has one.
+        generator: its second source.
+        second_mains: its second source, where that is a feeder.
+        solar: an array at the bus.
+    """
 
     source: Source
     critical_load: CriticalLoad
     systems: dict[Name, EarthedSystem]
     faults: dict[Name, LineFault] = Field(default_factory=dict)
+    transfer_switch: TransferSwitch | None = None
+    generator: Generator | None = None
+    second_mains: SecondMains | None = None
+    solar: Solar | None = None
+
     safety_chain: SafetyChain | None = None
+
+    @model_validator(mode="after")
+    def _switch_has_two_sources(self) -> Topology:
+        second = [name for name in ("generator", "second_mains") if getattr(self, name) is not None]
+        if len(second) != (self.transfer_switch is not None):
+            raise ValueError(
+                f"second sources: {', '.join(second) or 'none'}, "
+                f"transfer_switch {'given' if self.transfer_switch else 'not given'}; "
+                "allowed: generator or second_mains together with transfer_switch, or none of the three"
+            )
+        return self
 
 
 class Trigger(Part):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import Any
 
 import can
@@ -26,12 +26,15 @@ class BusPort:
     Args:
         name: of the wire and the node, for messages.
         bus: the open bus.
+
+    Attributes:
+        ears: who listens, by identifier.
     """
 
     def __init__(self, name: str, bus: can.BusABC, traffic: LineTraffic | None = None) -> None:
         self.name = name
         self._bus: can.BusABC | None = bus
-        self._ears: dict[int, tuple[Receive, ...]] = {}
+        self.ears: dict[int, tuple[Receive, ...]] = {}
         self._traffic = traffic
         self.is_fenced = False
 
@@ -51,21 +54,23 @@ class BusPort:
     def listen(self, arbitration_ids: Collection[int], receive: Receive) -> Callable[[], None]:
         """Call ``receive`` with each frame of these identifiers; the returned call ends that."""
         for arbitration_id in arbitration_ids:
-            self._ears[arbitration_id] = (*self._ears.get(arbitration_id, ()), receive)
+            self.ears[arbitration_id] = (*self.ears.get(arbitration_id, ()), receive)
 
         def end() -> None:
             for arbitration_id in arbitration_ids:
-                ears = list(self._ears[arbitration_id])
+                ears = list(self.ears.get(arbitration_id, ()))
                 with contextlib.suppress(ValueError):
                     ears.remove(receive)
-                self._ears[arbitration_id] = tuple(ears)
+                self.ears[arbitration_id] = tuple(ears)
+                if not ears:
+                    del self.ears[arbitration_id]
 
         return end
 
     def hear(self, message: can.Message) -> None:
         """Pass a frame to whoever listens for it; error and remote frames are not even logged."""
         arbitration_id = message.arbitration_id
-        ears = self._ears.get(arbitration_id)
+        ears = self.ears.get(arbitration_id)
         if (not ears and self._traffic is None) or message.is_error_frame or message.is_remote_frame:
             return
         now = now_s()
@@ -84,13 +89,18 @@ class BusPort:
 
 
 class LoopbackBus(can.BusABC):
-    """python-can's bus interface on a ``CanLine``; delivers to ``on_message``, in the loop."""
+    """python-can's bus interface on a ``CanLine``; delivers to ``on_message``, in the loop.
+
+    Attributes:
+        accepts: identifiers that are brought to it, as a controller's acceptance filter does; None: all.
+    """
 
     def __init__(self, line: CanLine, node: str) -> None:
         super().__init__(channel=line.name)
         self.channel_info = f"{node} at loopback line {line.name}"
         self.node = node
         self.on_message: Callable[[can.Message], None] | None = None
+        self.accepts: Container[int] | None = None
         self._line = line
         self._queue: deque[can.Message] = deque(maxlen=1024)
 
@@ -151,6 +161,7 @@ class CanLine:
         bus = LoopbackBus(self, node)
         port = BusPort(f"{self.name}/{node}", bus)
         bus.on_message = port.hear
+        bus.accepts = port.ears
         self.join(bus)
         return port
 
@@ -242,12 +253,13 @@ class CanLine:
                 asyncio.get_running_loop().call_soon(self._deliver_all)
 
     def _deliver(self, sender: LoopbackBus, message: can.Message) -> None:
+        arbitration_id, open_leads = message.arbitration_id, self.open_leads
         if self._traffic is not None:
-            is_extended = message.is_extended_id
-            self._traffic.frame(now_s(), message.arbitration_id, message.data, is_extended=is_extended)
-        open_leads = self.open_leads
+            self._traffic.frame(now_s(), arbitration_id, message.data, is_extended=message.is_extended_id)
         for bus in self._buses:
-            if bus is not sender and bus.node not in open_leads:
+            accepts = bus.accepts
+            is_for_it = bus is not sender and (accepts is None or arbitration_id in accepts)
+            if is_for_it and bus.node not in open_leads:
                 bus.receive(message)
 
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from harness.errors import ConfigurationError
 from harness.plant import RigPlant
-from harness.plant.spec import BmsSpec, ConverterSpec, LoadKind, RideMode
+from harness.plant.spec import (
+    GeneratorSpec,
+    Harmonic,
+    LoadKind,
+    RideMode,
+    SolarSpec,
+    TransferSwitchSpec,
+)
+from harness.rig import product_file
 from harness.rig.files import load_product
 from harness.rig.plant_spec import plant_spec
 from harness.roles import GridStep
@@ -49,6 +58,87 @@ def test_the_grid_and_the_load_are_the_rigs(spec):
     assert (spec.grid.source_resistance_ohm, spec.grid.source_reactance_ohm) == (0.02, 0.02)
     assert spec.grid.nominal_voltage_v == spec.load.nominal_voltage_v == 115.47
     assert (spec.load.kind, spec.load.power_w) == (LoadKind.RESISTIVE, 3000.0)
+    assert (spec.grid.rise_time_s, spec.grid.sink_power_w) == (0.0002, 15_000.0)
+    assert spec.generator is spec.second_mains is spec.transfer_switch is spec.solar is spec.load.rlc is None
+
+
+MORE_PARTS = """
+[topology.transfer_switch]
+kind = "mechanical"
+gap_s = 0.2
+out_of_phase_gap_s = 0.0
+
+[topology.generator]
+rated_power_w = 16000.0
+rated_apparent_power_va = 20000.0
+start_s = 12.0
+start_failure_probability = 0.1
+
+[topology.solar]
+sky = "osaka"
+rated_dc_w = 6000.0
+rated_ac_w = 5000.0
+starts_at_s = 43200.0
+
+[topology.critical_load.rlc]
+power_w = 5000.0
+inductive_var = 5000.0
+capacitive_var = 4900.0
+"""
+
+
+def with_more_parts(project, text=MORE_PARTS):
+    table = project.table()
+    more = tomllib.loads(text)["topology"]
+    table["topology"]["critical_load"] |= more.pop("critical_load", {})
+    table["topology"] |= more
+    return table
+
+
+def test_the_optional_parts_are_the_rigs(project, lfp_rack):
+    table = with_more_parts(project)
+    table["topology"]["critical_load"] |= {"power_factor": 0.9, "restart_delay_s": 5.0}
+    table["topology"]["source"]["harmonics"] = [{"order": 5, "fraction": 0.03, "angle_deg": 10.0}]
+    spec = plant_spec(project.load(table), lfp_rack, 50.0, 1)
+    assert spec.grid.harmonics == (Harmonic(order=5, fraction=0.03, angle_deg=10.0),)
+    assert spec.generator == GeneratorSpec(
+        nominal_voltage_v=115.47, frequency_hz=50.0, start_s=12.0, start_failure_probability=0.1
+    )
+    assert spec.transfer_switch == TransferSwitchSpec(gap_s=0.2, out_of_phase_gap_s=None)
+    assert spec.solar == SolarSpec(starts_at_s=43_200.0)
+    assert spec.load.rlc.resonance_hz == pytest.approx(50.0 * (5000.0 / 4900.0) ** 0.5)
+    assert (spec.load.power_factor, spec.load.restart_delay_s) == (0.9, 5.0)
+    plant = RigPlant(spec)
+    plant.advance(20.0)
+    assert plant.totals("solar_ac").energy_out_j > 0.0
+
+
+def test_a_static_switch_with_a_second_feeder_is_a_quarter_of_a_cycle(project, lfp_rack):
+    text = """
+[topology.transfer_switch]
+kind = "static"
+[topology.second_mains]
+r_ohm = 0.01
+x_ohm = 0.02
+angle_deg = 30.0
+"""
+    spec = plant_spec(project.load(with_more_parts(project, text)), lfp_rack, 50.0, 1)
+    assert spec.transfer_switch.detect_s + spec.transfer_switch.gap_s == pytest.approx(0.005)
+    assert (spec.second_mains.angle_deg, spec.second_mains.source_reactance_ohm) == (30.0, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[topology.transfer_switch]\nkind = "static"', "second sources: none, transfer_switch given"),
+        ("[topology.second_mains]\nr_ohm = 0.0\nx_ohm = 0.0", "transfer_switch not given; allowed"),
+        (MORE_PARTS.replace("osaka", "osako"), "sky 'osako'.*osaka"),
+        (MORE_PARTS.replace("start_s", "stort_s"), "stort_s"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(project, text, says):
+    with pytest.raises(ConfigurationError, match=says):
+        project.load(with_more_parts(project, text))
 
 
 def test_a_rig_that_is_not_enabled_begins_with_open_contacts(project, lfp_rack, spec):
@@ -84,19 +174,22 @@ def test_no_number_of_the_plant_is_left_out(project, part):
         getattr(plant_spec(rig, _unlike(load_product(name, REPOSITORY), name), 60.0, 1), part)
         for name in ("lfp_rack", "zinc_halogen_rack")
     )
-    said = {
-        field.name
-        for field in dataclasses.fields(lfp)
-        if getattr(lfp, field.name) != getattr(zinc, field.name)
-    }
-    left = {
-        field.name for field in dataclasses.fields({"bms": BmsSpec, "converter": ConverterSpec}[part])
-    } - said
-    assert left == LEFT_TO_THE_PLANT[part]
+    assert set(_same(lfp, zinc)) == LEFT_TO_THE_PLANT[part]
+
+
+def _same(one, other):
+    """Dotted names of the fields that two specs share, those of their tables included."""
+    for field in dataclasses.fields(one):
+        mine, others = getattr(one, field.name), getattr(other, field.name)
+        if mine == others:
+            yield field.name
+        elif dataclasses.is_dataclass(mine) and type(mine) is type(others):
+            yield from (f"{field.name}.{name}" for name in _same(mine, others))
 
 
 LEFT_TO_THE_PLANT = {
-    "bms": {"closes_on_start"},
+    # No wire of a product is open at time zero, and what it would read as is the sensors' own business.
+    "bms": {"closes_on_start", "second_current_sensor.open_value"},
     "converter": {
         "current_time_constant_s",
         "nominal_frequency_hz",
@@ -111,6 +204,7 @@ LEFT_TO_THE_PLANT = {
 
 def _unlike(product, name):
     """Change every number of a product that two products might share."""
+    product = _monitored(product)
     if name == "lfp_rack":
         return product
     return product.model_copy(
@@ -122,12 +216,38 @@ def _unlike(product, name):
     )
 
 
+def _monitored(product):
+    """Give a product what neither of the examples has."""
+    bms = product.bms
+    second = product_file.SecondCurrentSensor(gain_error=0.01, offset=0.1, noise=0.02, span=(-400.0, 400.0))
+    monitor = product_file.InsulationMonitor(
+        warning_ohm=750e3, alarm_ohm=500e3, response_s=10.0, recovery_factor=1.25, opens=True
+    )
+    bms = bms.model_copy(
+        update={
+            "sensors": bms.sensors.model_copy(update={"second_current": second}),
+            "insulation": bms.insulation.model_copy(update={"monitor": monitor}),
+        }
+    )
+    strip = product_file.Strip(
+        interval_max_s=1.0,
+        end_voltage_v=0.2,
+        discharge_current_a=20.0,
+        load_ohm=0.1,
+        needs_permission=False,
+        is_available=True,
+    )
+    return product.model_copy(update={"bms": bms, "strip": product.strip or strip})
+
+
 def _other(part):
     """Make a part with each number a little larger, each yes a no, and its tables likewise."""
     changed = {}
     for key, value in part:
         if isinstance(value, bool):
             changed[key] = not value
+        elif isinstance(value, int):
+            changed[key] = value + 1
         elif isinstance(value, float):
             changed[key] = value * 1.01 + 0.001
         elif isinstance(value, tuple) and value and isinstance(value[0], float):

@@ -147,7 +147,19 @@ def test_every_limit_that_a_requirement_asks_for_is_given():
             "windows.voltage_v = [43.2, 57.6]: allowed: 46.0 to 60.0, as",
         ),
         ("windows.soc", [0.9, 0.1], "windows.soc = [0.9, 0.1]: lowest 0.9 is not below highest 0.1"),
-        ("bms.warnings.cell_over_voltage_v", 3.7, "the alarm comes before the warning: cell_over_voltage_v"),
+        ("bms.warnings.cell_over_voltage_v", 3.7, "the limit comes before the warning: cell_over_voltage_v"),
+        ("bms.limits.cell_under_voltage_v", 2.4, "the alarm comes before the limit: cell_under_voltage_v"),
+        (
+            "bms.precharge.longest_s",
+            0.2,
+            "allowed: below and above 0.3 s, as resistor, link and done_fraction",
+        ),
+        ("bms.contactor.breaks", [[200.0, 1.0], [100.0, 9.0]], "the first numbers of the points must rise"),
+        (
+            "battery.has_insulation_monitor",
+            True,
+            "allowed: true with bms.insulation.monitor, false without",
+        ),
         (
             "bms.charge_taper",
             [[0.5, 1.0], [0.5, 0.0]],

@@ -6,9 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from drivers.pylontech_lv import Driver, Emulator, Options
+from drivers.pylontech_lv.emulator import WORDS
 from harness.clock import now_s, run_virtual
 from harness.errors import CodecError, StaleReading, WireClosed, WireTimeout
 from harness.plant import RigPlant
+from harness.plant.bms import ALARMS
 from harness.readings import Voice
 from harness.roles import Identity
 from harness.testing.loopback import can_pair
@@ -149,6 +151,33 @@ def test_alarms_and_warnings_have_the_same_words_in_both_variants(variant, plant
             return alarms, none, (await at.driver.alarms()).value, (await at.driver.warnings()).value
 
     assert run_virtual(main) == ({word}, frozenset(), frozenset(), {word})
+
+
+@pytest.mark.parametrize(
+    ("plant_word", "protection", "alarm"),
+    [
+        ("contactor", "bms_internal", "contactor"),
+        ("cell_imbalance", "bms_internal", "cell_imbalance"),
+        ("precharge", "bms_internal", "bms_internal"),
+        ("cell_voltage_sensor", "bms_internal", "bms_internal"),
+        ("fuse", "bms_internal", "general"),
+        ("insulation", "bms_internal", "general"),
+    ],
+)
+def test_what_only_one_variant_has_a_word_for_is_general_in_the_other(plant_word, protection, alarm):
+    async def main():
+        found = []
+        for variant in VARIANTS:
+            async with stand(SetByHand(alarms=frozenset({plant_word})), variant=variant) as at:
+                found.append((await at.driver.alarms()).value)
+        return found
+
+    assert run_virtual(main) == [{protection}, {alarm}]
+
+
+def test_the_plant_knows_every_word_that_is_said_of_it():
+    assert set(ALARMS) - set(WORDS) == {"fuse", "insulation"}
+    assert set(WORDS) - set(ALARMS) == {"cell_imbalance"}, "a warning alone"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

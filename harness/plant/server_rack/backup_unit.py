@@ -1,0 +1,261 @@
+"""Battery backup modules: cells behind an output stage with droop, started by the bus or by a signal.
+
+    U = E(s) - R I        E(s) = E0 + (E1 - E0) s        ds/dt = -I / Q        P = U I at the cells
+    output power = eta P while discharging; P = eta_c times the power from the bus while charging
+
+Charging holds its power until U reaches E1, then U. A step of constant power is made with the current at its
+middle: second order. With a constant power the time from one state to another has a closed form, by which
+    tests
+judge it: with u = E(s), r = sqrt(u² - 4 R P) and k = (E1 - E0) / Q
+
+    t = (F(u1) - F(u2)) / (2 k P)        F(u) = (u² + u r - 4 R P ln(u + r)) / 2
+
+Trigger and return: ``spec``. Not modelled: temperature, ageing over time (old packs are data), differences
+between cells, RC branches, self-discharge, a battery management system that opens, the output stage's own
+standby loss.
+"""
+
+from __future__ import annotations
+
+import math
+
+from harness.plant.keyed import normal
+from harness.plant.server_rack.bus import Source
+from harness.plant.server_rack.power_shelf import CLOSE_S
+from harness.plant.server_rack.spec import BackupSpec, PackSpec
+from harness.plant.timers import Timers
+
+SOC_STEP = 0.002
+"""Most of the charge in one step: the run time is then right to 1e-5."""
+
+CHARGE_STAIR = 0.01
+"""Step of the charge power in a taper, as a fraction of the limit: 2 mV at the cells' terminals."""
+
+
+class Pack:
+    """Cells of one module.
+
+    Attributes:
+        soc: state of charge.
+        current_a: out of the cells in the last step.
+        heat_j: in the resistance since time zero.
+    """
+
+    def __init__(self, spec: PackSpec) -> None:
+        self.spec = spec
+        self.soc = spec.soc
+        self.current_a = 0.0
+        self.heat_j = 0.0
+        self.capacity_c = 3600.0 * spec.capacity_ah * spec.capacity_left
+        self.resistance_ohm = spec.resistance_ohm * spec.resistance_factor
+        self._start_j = self.energy_j
+
+    @property
+    def ocv_v(self) -> float:
+        """Open-circuit voltage."""
+        return self._ocv_v(self.soc)
+
+    @property
+    def voltage_v(self) -> float:
+        """At the terminals, with the last step's current."""
+        return self.ocv_v - self.resistance_ohm * self.current_a
+
+    @property
+    def energy_j(self) -> float:
+        """Energy above empty."""
+        return self.capacity_c * self.soc * 0.5 * (self.spec.empty_v + self.ocv_v)
+
+    def stored_change_j(self) -> float:
+        """Energy now less that at time zero."""
+        return self.energy_j - self._start_j
+
+    def most_power_w(self) -> float:
+        """Largest power that the cells can give."""
+        return self.ocv_v**2 / (4.0 * self.resistance_ohm)
+
+    def current_for_a(self, power_w: float, soc: float | None = None) -> float:
+        """Current that gives a power at a state of charge: the smaller root of P = (E - R I) I."""
+        ocv_v = self.ocv_v if soc is None else self._ocv_v(soc)
+        square = ocv_v * ocv_v - 4.0 * self.resistance_ohm * power_w
+        return 2.0 * power_w / (ocv_v + math.sqrt(max(square, 0.0)))
+
+    def full_power_w(self) -> float:
+        """Power that holds the terminals at the full voltage; negative, since it charges."""
+        full_v = self.spec.full_v
+        return -full_v * (full_v - self.ocv_v) / self.resistance_ohm
+
+    def run_time_s(self, power_w: float, until_soc: float = 0.0) -> float:
+        """Time for which a constant power can be had: the closed form of this module's docstring."""
+        slope_v_per_c = (self.spec.full_v - self.spec.empty_v) / self.capacity_c
+        least_v = max(self._ocv_v(until_soc), 2.0 * math.sqrt(self.resistance_ohm * power_w))
+
+        def whole(ocv_v: float) -> float:
+            root_v = math.sqrt(max(ocv_v * ocv_v - 4.0 * self.resistance_ohm * power_w, 0.0))
+            return 0.5 * (
+                ocv_v * ocv_v
+                + ocv_v * root_v
+                - 4.0 * self.resistance_ohm * power_w * math.log(ocv_v + root_v)
+            )
+
+        return max((whole(self.ocv_v) - whole(least_v)) / (2.0 * slope_v_per_c * power_w), 0.0)
+
+    def step(self, power_w: float, duration_s: float) -> None:
+        """Let a constant power flow out of the terminals (negative charges)."""
+        half_c = 0.5 * duration_s * self.current_for_a(power_w)
+        self.current_a = self.current_for_a(power_w, self.soc - half_c / self.capacity_c)
+        self.soc -= self.current_a * duration_s / self.capacity_c
+        self.heat_j += self.resistance_ohm * self.current_a**2 * duration_s
+
+    def _ocv_v(self, soc: float) -> float:
+        return self.spec.empty_v + (self.spec.full_v - self.spec.empty_v) * soc
+
+
+class BackupModule:
+    """One module.
+
+    Attributes:
+        output: its end at the bus.
+        pack: its cells.
+        is_charging: whether it takes ``charge_w`` from the bus.
+        charge_w: what it takes.
+        is_failed: whether it is broken or pulled.
+        discharges: how often it has started.
+        power_w: output at this instant.
+        output_j: given to the bus since time zero.
+        input_j: taken from the bus since time zero.
+        stage_loss_j: lost in output stage and charger since time zero.
+    """
+
+    def __init__(self, number: int, spec: BackupSpec, seed: int) -> None:
+        self.number = number
+        self.spec = spec
+        draw = max(-3.0, min(3.0, normal(seed, "backup set-point", number)))
+        limit_a = spec.current_limit_factor * spec.rated_current_a
+        self.output = Source(spec.output_v + spec.setpoint_sigma_v * draw, spec.droop_ohm, limit_a)
+        self.pack = Pack(spec.pack)
+        self.is_charging = False
+        self.charge_w = 0.0
+        self.is_failed = False
+        self.discharges = 0
+        self.power_w = 0.0
+        self.output_j = 0.0
+        self.input_j = 0.0
+        self.stage_loss_j = 0.0
+        self._is_starting = False
+        self._wants_charge = spec.pack.soc < spec.charge_below_soc
+        self._timers = Timers()
+
+    @property
+    def is_discharging(self) -> bool:
+        """Whether its output stage runs, current or not."""
+        return self.output.is_on
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether its cells can give no more."""
+        return self.pack.soc <= 1e-9
+
+    @property
+    def next_due_s(self) -> float:
+        """Rig time of its next timer."""
+        return self._timers.next_due_s
+
+    def run_time_s(self) -> float:
+        """Time for which it can go on as at this instant; infinite without output."""
+        power_w = self.power_w / self.spec.efficiency
+        return self.pack.run_time_s(power_w) if power_w > 0.0 else math.inf
+
+    def until_s(self, step_scale: float) -> float:
+        """Longest step: of charge, and to an end of it."""
+        pack = self.pack
+        if self.power_w > 0.0:
+            power_w = self.power_w / self.spec.efficiency
+            ahead_s = pack.soc * pack.capacity_c / pack.current_for_a(power_w)
+            most_s = step_scale * SOC_STEP * pack.capacity_c / pack.current_for_a(power_w)
+            return min(most_s, max(ahead_s, 1e-9) if ahead_s < CLOSE_S else 0.9 * ahead_s)
+        if self.charge_w > 0.0:
+            current_a = -pack.current_for_a(-self.spec.charge_efficiency * self.charge_w)
+            # A quarter, since the taper is looked at when a step ends.
+            return 0.25 * step_scale * SOC_STEP * pack.capacity_c / max(current_a, 1e-6)
+        return math.inf
+
+    def step(self, power_w: float, duration_s: float) -> None:
+        """Let a mean output power flow, or the charge power in."""
+        spec = self.spec
+        if power_w > 0.0:
+            self.pack.step(power_w / spec.efficiency, duration_s)
+            self.output_j += power_w * duration_s
+            self.stage_loss_j += power_w * (1.0 / spec.efficiency - 1.0) * duration_s
+        elif self.charge_w > 0.0:
+            self.pack.step(-spec.charge_efficiency * self.charge_w, duration_s)
+            self.input_j += self.charge_w * duration_s
+            self.stage_loss_j += (1.0 - spec.charge_efficiency) * self.charge_w * duration_s
+        else:
+            self.pack.current_a = 0.0
+
+    def look(self, bus_v: float) -> None:
+        """Bring its output up to date with a voltage of the bus."""
+        self.power_w = bus_v * self.output.current_a(bus_v)
+
+    def settle(
+        self, now_s: float, bus_v: float, *, is_signalled: bool, is_fed: bool, most_charge_w: float
+    ) -> bool:
+        """Let what is due at this instant happen.
+
+        Args:
+            now_s: rig time.
+            bus_v: at the shelf's end.
+            is_signalled: whether AC_LOSS is there.
+            is_fed: whether the shelf's mains are good, so that charging is allowed.
+            most_charge_w: that the shelf has to spare for this module.
+
+        Returns:
+            Whether anything changed.
+        """
+        spec, output, timers = self.spec, self.output, self._timers
+        before = (output.is_on, self._is_starting, self.is_charging, self.charge_w)
+        is_able = not (self.is_failed or self.is_empty)
+        is_low = timers.held("low", now_s, spec.trigger_s, is_true=bus_v < spec.trigger_v)
+        is_called = is_low or (is_signalled and spec.heeds_signal)
+        if is_called and is_able and not output.is_on:
+            self._is_starting = True
+        if not is_able:
+            self._is_starting = False
+        if timers.held("start", now_s, spec.start_s, is_true=self._is_starting):
+            self._is_starting = False
+            output.is_on = True
+            self.discharges += 1
+        is_back = output.is_on and bus_v > spec.trigger_v and not is_called
+        if timers.held("back", now_s, spec.return_s, is_true=is_back) or not is_able:
+            output.is_on = False
+        if self.pack.soc < spec.charge_below_soc:
+            self._wants_charge = True
+        may_charge = (
+            is_fed and bus_v > spec.trigger_v and not (output.is_on or self._is_starting or self.is_failed)
+        )
+        is_ready = timers.held(
+            "charge", now_s, spec.charge_delay_s, is_true=may_charge and self._wants_charge
+        )
+        self.is_charging = is_ready
+        charge_w = self._charge_w(most_charge_w) if is_ready else 0.0
+        # Held while it hardly changes, so that a taper is a staircase and the bus stands in between.
+        if not charge_w <= self.charge_w <= charge_w + CHARGE_STAIR * spec.charge_power_w:
+            self.charge_w = charge_w
+        if is_ready and self._is_full():
+            self._wants_charge = self.is_charging = False
+            self.charge_w = 0.0
+            timers.clear("charge")
+        return before != (output.is_on, self._is_starting, self.is_charging, self.charge_w)
+
+    def fail(self) -> None:
+        """Break, or be pulled."""
+        self.is_failed = True
+
+    def _charge_w(self, most_w: float) -> float:
+        spec = self.spec
+        held_w = -self.pack.full_power_w() / spec.charge_efficiency
+        return max(min(spec.charge_power_w, most_w, held_w), 0.0)
+
+    def _is_full(self) -> bool:
+        pack = self.pack
+        return pack.spec.full_v - pack.ocv_v <= self.spec.charge_end_a * pack.resistance_ohm
