@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.readings import Reading
-from harness.rig.reaction import limits_of, stale_after_s
+from harness.rig.reaction import STALE_PERIODS, limits_of, stale_after_s
 from harness.rig.rig_file import RigFile
 
 
@@ -79,8 +79,10 @@ class Interlock:
         for contact in rig.interlock.contacts:
             device, _, name = contact.partition(".")
             self._contacts.setdefault(f"{device}.inputs", []).append(name)
+        # At the virtual period the two are words of different moments.
+        least_s = STALE_PERIODS * rig.interlock.virtual_period_s if is_virtual else 0.0
         self._pairs = [
-            _Pair(name, pair.within, pair.for_s, pair.bench, pair.product)
+            _Pair(name, pair.within, max(pair.for_s, least_s), pair.bench, pair.product)
             for name, pair in rig.interlock.agreement.items()
         ]
         watched = {*self._limits, *self._contacts}

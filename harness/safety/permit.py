@@ -45,7 +45,7 @@ class Permit:
         """
         device, _, verb = command.partition(".")
         role = self._roles.get(device, "")
-        if verb in ENERGISES.get(role, ()) and asked not in (0.0, {"is_on": False}):
+        if verb in ENERGISES.get(role, ()) and not _switches_off(asked):
             why = self._why_not()
             if why:
                 raise Unsafe(f"{command}({_spelled(asked)}) refused before it was sent: {why}")
@@ -81,6 +81,13 @@ class Permit:
             steps = [step for step in asked if isinstance(step, GridStep)]
             return [pu * self._rig.nominal_voltage_v for step in steps for pu in step.voltage_pu]
         return []
+
+
+def _switches_off(asked: object) -> bool:
+    """Whether what is asked is no power, or outputs off."""
+    if isinstance(asked, Mapping):
+        return not any(asked.values())
+    return asked == 0.0
 
 
 def _spelled(asked: object) -> str:

@@ -241,7 +241,8 @@ ROWS = [
     Row("a hung event loop", -9, "ABORTED", KILLED, ending="while True: pass"),
     Row("a blocked event loop", -9, "ABORTED", KILLED, ending="time.sleep(300.0)"),
     Row("out of memory", 1, "ERROR", "MemoryError", ending=GREEDY),
-    Row("a full disk", 1, "ERROR", "could not be written", ending=FULL),
+    # Its last word was lost with the disk; the guard, which has its own files, seals the run.
+    Row("a full disk", 1, "ABORTED", KILLED, ending=FULL),
     Row("a cut cable to the battery", 1, "ABORTED", "bms.* is silent", from_outside=drills("silent bms on")),
     Row(
         "a cut cable to the converter",

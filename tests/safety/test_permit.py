@@ -34,12 +34,13 @@ ENERGISING = [
     ("grid.set_voltage_v", 115.0),
     ("grid.start_profile", None),
     ("relay.insert", "bms_can_open"),
-    ("safety.set_output", {"output": "chain", "is_on": True}),
+    ("safety.set_output", {"chain": True}),
 ]
 HARMLESS = [
     ("pcs.turn_off", None),
     ("pcs.set_power_w", 0.0),
     ("pcs.restore", {"704.WMaxLimPct": 100.0}),
+    ("safety.set_output", {"chain": False}),
     ("grid.turn_off", None),
     ("grid.stop_profile", None),
     ("relay.remove", "bms_can_open"),
