@@ -112,6 +112,7 @@ class Conductor:
             "analyzer",
             "recorder",
             "fault_inserter",
+            "energy_manager",
             "run",
             "telemetry_check",
         )
