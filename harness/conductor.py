@@ -113,6 +113,7 @@ class Conductor:
             "analyzer",
             "recorder",
             "fault_inserter",
+            "energy_manager",
             "run",
             "telemetry_check",
         )

@@ -21,6 +21,7 @@ _ROLE_OF_FIXTURE = {
     "analyzer": "power_analyzer",
     "recorder": "recorder",
     "fault_inserter": "fault_inserter",
+    "energy_manager": "energy_manager",
 }
 
 

@@ -45,6 +45,10 @@ async def come_to_rest(bench: Bench, settings: Mapping[str, float]) -> None:
             findings.append(f"{what}: {error}")
 
     inserter, grid, inverter = (_device(bench, r) for r in ("fault_inserter", "grid_source", "inverter"))
+    manager = _device(bench, "energy_manager")
+    if manager is not None:
+        # First of all: it would command the power again.
+        await tried("energy manager off", manager.turn_off)
     if inserter is not None:
         await tried("removing inserted faults", lambda: _remove_faults(inserter))
     if inverter is not None:

@@ -71,6 +71,45 @@ def test_an_inserted_fault_is_removed_and_the_battery_is_heard_again():
     assert voltage_v > 40.0
 
 
+EMS = """
+[wires.ems_lan]
+kind = "modbus_tcp"
+host = "192.0.2.12"
+port = 502
+timeout_s = 1.0
+
+[devices.ems]
+driver = "rackproof_ems"
+wire = "ems_lan"
+unit = 10
+role = "energy_manager"
+options = { capacity_wh = 10000.0, reserve_soc = 0.9 }
+"""
+
+
+def test_an_energy_manager_is_turned_off_before_it_commands_again(tmp_path):
+    path = tmp_path / "with_ems.toml"
+    path.write_text(LAB1.read_text(encoding="utf-8") + EMS, encoding="utf-8")
+    setup = Setup(rig=load_rig(path), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
+
+    async def main():
+        async with open_bench(setup, emulate=True) as bench:
+            settings = await snapshot(bench)
+            await energise(bench.role("grid_source"), bench.role("inverter"), f0_hz=60.0)
+            manager = bench.role("energy_manager")
+            await manager.turn_on()
+            await asyncio.sleep(25.0)
+            during_w = plant_of(bench).converter.power_w
+            await come_to_rest(bench, settings)
+            await asyncio.sleep(25.0)
+            return during_w, plant_of(bench).converter.power_w, (await manager.is_on()).value
+
+    during_w, after_w, is_on = run_virtual(main)
+    assert during_w < -1000.0  # below its reserve it charges
+    assert abs(after_w) < 100.0
+    assert not is_on
+
+
 def test_mains_are_steady_at_nominal_also_out_of_a_profile():
     async def work(bench):
         settings = await snapshot(bench)
