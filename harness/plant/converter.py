@@ -556,7 +556,7 @@ class Converter:
             self._stop(Mode.TRIPPED)
             return
         self._level = self._island_level(load)
-        over = load.power_setpoint_w > spec.rated_apparent_power_va or self._level < 1.0
+        over = abs(load.demand_va) > spec.rated_apparent_power_va or self._level < 1.0
         if self._timers.held(OVERLOAD, now_s, spec.overload_s, is_true=over):
             self.alarms |= {OVERLOAD}
             self._stop(Mode.TRIPPED)
@@ -727,13 +727,14 @@ class Converter:
         return 2.0 * rest_w / (slope + math.sqrt(max(square, 0.0)))
 
     def _island_level(self, load: CriticalLoad) -> float:
-        """Part of nominal voltage at which a resistive load stays within current limit and battery."""
-        power_w = load.power_setpoint_w
-        if power_w <= 0.0:
+        """Part of nominal voltage at which a constant impedance stays within current limit and battery."""
+        demand_va = load.demand_va
+        power_w = demand_va.real
+        if not demand_va:
             return 1.0
         spec = self.spec
-        current_room = spec.current_limit_pu * spec.rated_apparent_power_va / power_w
-        battery_room = math.sqrt(max(self._range_w[1], 0.0) / power_w)
+        current_room = spec.current_limit_pu * spec.rated_apparent_power_va / abs(demand_va)
+        battery_room = math.sqrt(max(self._range_w[1], 0.0) / power_w) if power_w > 0.0 else 1.0
         return min(1.0, current_room, battery_room)
 
 

@@ -42,11 +42,13 @@ class GridSourceContract:
         tolerance_pu: how far the source's own measurement may be from what was set.
         frequency_tolerance_hz: the same for frequency.
         max_voltage_pu: beyond this the source must refuse.
+        has_angles: whether its profiles turn single phases.
     """
 
     tolerance_pu = 0.005
     frequency_tolerance_hz = 0.02
     max_voltage_pu = 10.0
+    has_angles = False
 
     @abstractmethod
     def bench(self) -> AbstractAsyncContextManager[GridSource]:
@@ -121,6 +123,28 @@ class GridSourceContract:
             await source.turn_off()
             await asyncio.sleep(1.0)
             assert (await source.is_on()).value is False
+
+        self.on_bench(check)
+
+    def test_plays_angles_of_phases_or_refuses_them_whole(self) -> None:
+        """A source without angles says so before it moves, and one that has them keeps its voltages."""
+
+        async def check(source: GridSource) -> None:
+            nominal_v = await self.steady(source)
+            full = (1.0, 1.0, 1.0)
+            turned = [GridStep(2.0, full, 50.0, angle_deg=(0.0, -30.0, 30.0))]
+            if not self.has_angles:
+                with pytest.raises(DeviceRefused, match="allowed"):
+                    await source.load_profile(turned)
+                assert (await source.is_profile_running()).value is False
+                return
+            await source.load_profile(turned)
+            await source.start_profile()
+            await asyncio.sleep(1.0)
+            for phase in (1, 2, 3):
+                reading = await source.voltage_v(phase)
+                assert reading.value == pytest.approx(nominal_v, abs=self.tolerance_pu * nominal_v)
+            await source.stop_profile()
 
         self.on_bench(check)
 

@@ -4,7 +4,16 @@ import math
 
 import pytest
 
-from harness.plant import GridSpec, LoadKind, LoadSpec, PlantSpec, RigPlant, RlcSpec
+from harness.plant import (
+    BatterySpec,
+    ConverterSpec,
+    GridSpec,
+    LoadKind,
+    LoadSpec,
+    PlantSpec,
+    RigPlant,
+    RlcSpec,
+)
 from harness.roles import GridStep
 
 NOMINAL_V = 115.470053838
@@ -101,6 +110,25 @@ def test_a_jump_of_the_supply_makes_an_inrush_by_its_angle(jump_deg, part):
     rig.advance(1.0)
     reactive_var = rig.converter.flow.load_a[0].imag * -3.0 * NOMINAL_V
     assert reactive_var == pytest.approx(part * 8.0 * 3000.0, rel=0.01, abs=1.0)
+
+
+@pytest.mark.parametrize(("inductive_var", "trips"), [(5000.0, False), (9000.0, True)])
+def test_an_island_carries_reactive_power_up_to_the_converters_rating(inductive_var, trips):
+    """6 kW with 5 kvar are 7.8 kVA, with 9 kvar 10.8 kVA: more than the 10 kVA that it may carry for long."""
+    spec = PlantSpec(
+        battery=BatterySpec(cells_in_parallel=67),
+        converter=ConverterSpec(starts_on=True, bms_timeout_s=None),
+        load=LoadSpec(
+            power_w=6000.0, rlc=RlcSpec(power_w=0.0, inductive_var=inductive_var, capacitive_var=0.0)
+        ),
+    )
+    rig = RigPlant(spec)
+    rig.at(5.0, rig.grid.open_relay)
+    rig.advance(10.0)
+    assert rig.converter.is_grid_forming
+    assert rig.converter.reactive_power_var == pytest.approx(inductive_var, rel=1e-6)
+    rig.advance(20.0)
+    assert rig.converter.alarms == ({"overload"} if trips else set())
 
 
 @pytest.mark.parametrize(

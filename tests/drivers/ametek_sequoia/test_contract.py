@@ -19,3 +19,15 @@ class TestGridSource(GridSourceContract):
         async with self._open_bench() as (driver, _, _):
             await driver.set_frequency_hz(50.0)
             yield driver
+
+
+class TestGridSourceWithPhaseLists(TestGridSource):
+    """Firmware that takes lists of angles."""
+
+    has_angles = True
+
+    @contextlib.asynccontextmanager
+    async def bench(self):
+        async with self._open_bench(phase_list=True) as (driver, _, _):
+            await driver.set_frequency_hz(50.0)
+            yield driver
