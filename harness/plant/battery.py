@@ -117,6 +117,8 @@ class BatteryString:
     _warmth_range_k: Range
     _knot: int
     _next_c: float
+    _ahead_ohm: FloatArray
+    _voltage_spans: tuple[float, ...] | None
     _bends: list[tuple[float, float, float]]
 
     def __init__(
@@ -349,18 +351,11 @@ class BatteryString:
 
     def voltage_bounds_v(self) -> Range:
         """Bounds of all cell voltages, some millivolts wide, that cost next to nothing."""
-        (
-            ocv_low,
-            ocv_high,
-            slope_low,
-            slope_high,
-            own_low,
-            own_high,
-            share_low,
-            share_high,
-            gap_low,
-            gap_high,
-        ) = self._voltage_spans
+        spans = self._voltage_spans
+        if spans is None:
+            self._voltage_spans = spans = self._find_spans()
+        ocv_low, ocv_high, slope_low, slope_high, own_low, own_high = spans[:6]
+        share_low, share_high, gap_low, gap_high = spans[6:]
         gone, drop_v = self._gone_c + self._passed_s * self._most_leak_a, self._dropped_v
         if gone < 0.0:
             slope_low, slope_high = slope_high, slope_low
@@ -457,7 +452,7 @@ class BatteryString:
         self._one_v = final_1 + self._end_1 * swing_1
         self._two_v = final_2 + self._end_2 * swing_2
         drop_v = series_v + final_1 + self._mean_1 * swing_1 + final_2 + self._mean_2 * swing_2
-        terminal_v = before_v - one_v - two_v - series_v - current_a * self._connection_ohm
+        self.start_voltage_v = self._rest_v - one_v - two_v - series_v - current_a * self._connection_ohm
 
         self._gone_c = gone_c = self._gone_c + current_a * duration_s
         self._passed_s = passed_s = self._passed_s + duration_s
@@ -472,16 +467,12 @@ class BatteryString:
         if current_a != 0.0:
             self._flow_s += duration_s
             if self._gap_rate_per_c > 0.0:
-                terminal_v += self.hysteresis_v
                 work_j, spent_j = self._drive_hysteresis(current_a * duration_s)
                 heat_j += spent_j
                 out_j += work_j
             connection_j = current_a * current_a * self._connection_ohm * duration_s
             out_j -= connection_j
             self.heat_j += heat_j + connection_j
-        elif self._gap_rate_per_c > 0.0:
-            terminal_v += self.hysteresis_v
-        self.start_voltage_v = terminal_v
         thermal = self._thermal
         thermal.advance((heat_j + lost_j) / duration_s, duration_s)
         self.current_a = current_a
@@ -711,15 +702,15 @@ class BatteryString:
         # The stretch ends where the resistance of a mean cell bends, unless that is very near.
         soc = float(socs.dot(self._weight))
         ahead_soc = direction * tables.stretch(soc, is_charging=is_charging)
-        here = tables.grid(socs, is_charging=is_charging)
-        there = tables.grid(socs - ahead_soc, is_charging=is_charging)
-        ohm, ohm_per_k, is_bend = tables.resistance(here, degc)
-        ohm_ahead, _, _ = tables.resistance(there, degc)
-        ohm = ohm * scale
+        grid = tables.grid(np.array((socs, socs - ahead_soc)), is_charging=is_charging)
+        ohms, ohms_per_k, is_bend = tables.resistance(grid, degc)
+        ohm, ohm_ahead = ohms * scale
+        gaps, gases = grid[..., -2], grid[..., -1]
         # A cell reaches the place ahead after its own charge; all per coulomb out of the terminals.
         if is_charging:
-            hydrogen = 0.5 * (here[:, -1] + there[:, -1])
-            refused = np.minimum(hydrogen + (1.0 - self.chemistry.coulombic_efficiency), 1.0)
+            hydrogen = 0.5 * (gases[0] + gases[1])
+            # All but a trace: a cell that takes no charge at all would never reach the place ahead.
+            refused = np.minimum(hydrogen + (1.0 - self.chemistry.coulombic_efficiency), 1.0 - 1e-9)
             self._per_c = per_c = of_c * (1.0 - refused)
             self._hydrogen_cells = float(hydrogen.sum())
         else:
@@ -728,9 +719,9 @@ class BatteryString:
             self._hydrogen_cells = 0.0
         ocv_per_c = line.slope * per_c
         per_soc = per_c / ahead_soc
-        ohm_per_c = (ohm - ohm_ahead * scale) * per_soc
-        gap = here[:, -2]
-        gap_per_c = (gap - there[:, -2]) * per_soc
+        ohm_per_c = (ohm - ohm_ahead) * per_soc
+        gap = gaps[0]
+        gap_per_c = (gap - gaps[1]) * per_soc
         leaks_a = (self._leak_per_s * (socs > 0.0)) * self._capacity_c
         bled_a = self._bleed(line.value - ones_v - twos_v + self.hysteresis * gap, current_a, ohm)
         self._leaks_per_s = leaks_per_s = (leaks_a if bled_a is None else leaks_a + bled_a) * of_c
@@ -749,20 +740,19 @@ class BatteryString:
             for lost in (leaks_a, bled_a, refused)
         )
         thermal.look(self._heat_shares(abs(current_a), line.value, leaks_a, refused))
-        self._ohm_line = (ohm_sum, ohm_sum_per_c, float(ohm_per_k.dot(scale)) / self._count, thermal.warmth_k)
+        self._ohm_line = (
+            ohm_sum,
+            ohm_sum_per_c,
+            float(ohms_per_k[0].dot(scale)) / self._count,
+            thermal.warmth_k,
+        )
         far_k = self._count * (WARMING_K / 6.0 if is_bend else WARMING_K)
         self._warmth_range_k = (thermal.warmth_k - far_k, thermal.warmth_k + far_k)
 
-        steepest = self._list_bends(line, abs(ahead_soc))
-        lowest_v, highest_v = _span(line.value)
-        self._end_idle(float(leaks_per_s.max()), lowest_v)
-        self._voltage_spans = (
-            lowest_v,
-            highest_v,
-            *steepest,
-            *self._drop_spans(ohm_ahead * scale),
-            *_span(gap),
-        )
+        self._list_bends(line, abs(ahead_soc))
+        self._end_idle(float(leaks_per_s.max()), float(line.value.min()))
+        self._ahead_ohm = ohm_ahead
+        self._voltage_spans = None
 
     def _bleed(self, rest_v: FloatArray, current_a: float, ohm: FloatArray) -> FloatArray | None:
         """Current through each bleed resistor; None where none is switched on."""
@@ -790,47 +780,50 @@ class BatteryString:
         if most_leak_per_s > 0.0:
             self._end_s = min(self._end_s, _LEAK / most_leak_per_s)
 
-    def _drop_spans(self, ahead_ohm: FloatArray) -> tuple[float, float, float, float]:
-        """Least and most of a cell's drop beside its share of the string's, and of that share."""
-        _, _, _, ones_v, twos_v, ohm, *_ = self._rows
-        (ohm_sum, *_), branches_v = self._ohm_line, self._one_v + self._two_v
-        share = ohm / ohm_sum
-        own_low, own_high = _span(ones_v + twos_v - share * branches_v)
-        (low, high), (ahead_low, ahead_high) = _span(share), _span(ahead_ohm / ahead_ohm.sum())
-        low, high = min(low, ahead_low), max(high, ahead_high)
-        margin_v = (high - low) * (abs(self._one_v) + abs(self._two_v))
-        return min(own_low, 0.0) - margin_v, max(own_high, 0.0) + margin_v, low, high
+    def _find_spans(self) -> tuple[float, ...]:
+        """Least and most, among the cells and as far as the lines of this look go.
 
-    def _list_bends(self, line: Line, window: float) -> Range:
+        Of the open-circuit voltage, its fall for each coulomb, the drop beside the share of the string's,
+        that share, and half the gap of the hysteresis.
+        """
+        ocv_v, ocv_per_c, _, ones_v, twos_v, ohm, _, gap, _ = self._rows
+        low, high = _span(ocv_per_c)
+        if self._bends:
+            turned_low, turned_high = _span(ocv_per_c + self._direction * self._knot_per_c)
+            low, high = min(low, turned_low), max(high, turned_high)
+        share = ohm / self._ohm_line[0]
+        own_low, own_high = _span(ones_v + twos_v - share * (self._one_0_v + self._two_0_v))
+        (least, most), (ahead_least, ahead_most) = (
+            _span(share),
+            _span(self._ahead_ohm / self._ahead_ohm.sum()),
+        )
+        least, most = min(least, ahead_least), max(most, ahead_most)
+        margin_v = (most - least) * (abs(self._one_0_v) + abs(self._two_0_v))
+        own_low, own_high = min(own_low, 0.0) - margin_v, max(own_high, 0.0) + margin_v
+        return (*_span(ocv_v), low, high, own_low, own_high, least, most, *_span(gap))
+
+    def _list_bends(self, line: Line, window: float) -> None:
         """List the nodes that cells will pass within the stretch ahead, and how far that goes.
 
         Args:
             line: where the cells are.
             window: state of charge that the stretch has at most; it ends before a cell passes a second node.
-
-        Returns:
-            Least and largest fall of a cell's open-circuit voltage for each coulomb, within the stretch.
         """
-        per_c, ocv_per_c, direction = self._per_c, self._rows[1], self._direction
+        per_c, direction = self._per_c, self._direction
         _, mean_per_c, _ = self._soc_line
-        with np.errstate(divide="ignore"):
-            self._knots_c = knots_c = line.first / per_c
-            second_c = float((line.second / per_c).min())
+        self._knots_c = knots_c = line.first / per_c
         self._knot_per_c = (line.next_slope - line.slope) * per_c * direction
-        # Nothing ends the stretch where no charge stays at all.
-        self._end_c = end_c = min(window / mean_per_c if mean_per_c > 0.0 else math.inf, second_c)
+        self._end_c = end_c = min(window / mean_per_c, float((line.second / per_c).min()))
         self._bends, self._knot, self._next_c = [], 0, math.inf
         passing = np.flatnonzero(knots_c < end_c)
         if len(passing) == 0:
-            return _span(ocv_per_c)
+            return
         order = passing[knots_c[passing].argsort(kind="stable")]
         at_c, turn = knots_c[order], self._knot_per_c[order]
         values = self._line_v + (turn * at_c).cumsum()
         slopes = self._line_per_c + direction * turn.cumsum()
         self._bends = list(zip(at_c.tolist(), values.tolist(), slopes.tolist(), strict=True))
         self._next_c = self._bends[0][0]
-        (low, high), (next_low, next_high) = _span(ocv_per_c), _span((line.next_slope * per_c)[passing])
-        return min(low, next_low), max(high, next_high)
 
 
 def _line_of(sums: FloatArray) -> Range:

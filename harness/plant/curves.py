@@ -74,6 +74,7 @@ class Curves:
             for is_charging, ohm in ((True, cell.charge_ohm), (False, cell.discharge_ohm))
         }
         self._degc = cell.temperature_degc
+        self._degc_list: list[float] = cell.temperature_degc.tolist()
         gap, gas = cell.file.hysteresis, cell.file.hydrogen
         self._grid_bends = sorted(
             {*cell.file.resistance.soc, *(gap.soc if gap else ()), *(gas.soc if gas else ())}
@@ -90,39 +91,48 @@ class Curves:
         return Line(offset + slope * socs, slope, socs - first, socs - second, beyond)
 
     def grid(self, socs: FloatArray, *, is_charging: bool) -> FloatArray:
-        """Everything on the even grid, shape (n, temperatures + 2)."""
+        """Everything on the even grid: for each state of charge a row of temperatures + 2."""
         values, steps = self._grids[is_charging]
         place = socs * GRID_PER_UNIT
         place -= GRID_FIRST
-        np.clip(place, 0.0, len(steps) - 1e-9, out=place)
+        np.maximum(place, 0.0, out=place)
+        np.minimum(place, len(steps) - 1e-9, out=place)
         whole = place.astype(np.intp)
         place -= whole
         found: FloatArray = steps.take(whole, axis=0)
-        found *= place[:, np.newaxis]
+        found *= place[..., np.newaxis]
         found += values.take(whole, axis=0)
         return found
 
     def resistance(self, grid: FloatArray, degc: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
-        """Resistance of a new cell, its rise for each kelvin, and whether that changes near by."""
-        nodes = self._degc
+        """Resistances of new cells, here and ahead, and what they rise by for each kelvin.
+
+        Args:
+            grid: of the cells here and ahead, shape (2, n, temperatures + 2).
+            degc: of the cells.
+
+        Returns:
+            Both of shape (2, n), and whether the rise changes near by.
+        """
+        nodes, listed = self._degc, self._degc_list
         coldest, warmest = float(degc.min()), float(degc.max())
-        is_bend = any(coldest - REACH_K <= node <= warmest + REACH_K for node in nodes.tolist())
-        last = len(nodes) - 1
-        first, final = np.searchsorted(nodes, (coldest, warmest), side="right").tolist()
+        is_bend = any(coldest - REACH_K <= node <= warmest + REACH_K for node in listed)
+        last = len(listed) - 1
+        first, final = bisect_right(listed, coldest), bisect_right(listed, warmest)
         if first == final:
             if first in {0, last + 1}:
-                column = grid[:, min(first, last)]
-                return column, np.zeros(len(degc)), is_bend
-            low = grid[:, first - 1]
-            rise = (grid[:, first] - low) / (nodes[first] - nodes[first - 1])
-            return low + rise * (degc - nodes[first - 1]), rise, is_bend
+                column = grid[..., min(first, last)]
+                return column, np.zeros_like(column), is_bend
+            low = grid[..., first - 1]
+            rise = (grid[..., first] - low) * (1.0 / (listed[first] - listed[first - 1]))
+            return low + rise * (degc - listed[first - 1]), rise, is_bend
         band = nodes.searchsorted(degc, side="right")
-        here = np.clip(band - 1, 0, last)[:, np.newaxis]
-        there = np.clip(band, 0, last)[:, np.newaxis]
-        low = np.take_along_axis(grid, here, axis=1)[:, 0]
-        width = np.where(here == there, np.inf, nodes[there] - nodes[here])[:, 0]
-        rise = (np.take_along_axis(grid, there, axis=1)[:, 0] - low) / width
-        return low + rise * (degc - nodes[here[:, 0]]), rise, is_bend
+        here, there = np.clip(band - 1, 0, last), np.clip(band, 0, last)
+        width = np.where(here == there, np.inf, nodes[there] - nodes[here])
+        cells = np.arange(len(degc))
+        low = grid[:, cells, here]
+        rise = (grid[:, cells, there] - low) / width
+        return low + rise * (degc - nodes[here]), rise, is_bend
 
     def stretch(self, soc: float, *, is_charging: bool) -> float:
         """State of charge from here to the next bend of a curve on the even grid, no more than ``WINDOW``."""

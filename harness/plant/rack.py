@@ -211,8 +211,19 @@ class Rack:
         closed = self._closed()
         if not closed:
             return 0.0
-        sources = [(string.voltage_at_v(0.0), *self._at_once_ohm(string)) for string in closed]
-        return _node(sources, current_a, [current_a < 0.0] * len(closed))[0]
+        rest_v = [string.voltage_at_v(0.0) for string in closed]
+        turns = [current_a < 0.0] * len(closed)
+        node_v = 0.0
+        for _ in range(len(closed) + 2):
+            ohms = [
+                abs(v - string.voltage_at_v(-1.0 if turn else 1.0))
+                for v, string, turn in zip(rest_v, closed, turns, strict=True)
+            ]
+            node_v, found = _node(list(zip(rest_v, ohms, strict=True)), current_a)
+            if found == turns:
+                break
+            turns = found
+        return node_v
 
     def source(self, duration_s: float, *, is_charging: bool) -> Source:
         """Voltage and resistance of the rack as a source over a coming step: U = a - b I.
@@ -243,19 +254,20 @@ class Rack:
         closed = self._closed()
         if power_w == 0.0 or not closed:
             return 0.0
-        sources = self._sources(closed, duration_s)
-        turns = [power_w < 0.0] * len(closed)
-        current_a = 0.0
+        turns, current_a = [power_w < 0.0] * len(closed), 0.0
         for _ in range(len(closed) + 2):
-            conductance = sum(1.0 / source[1 + turn] for source, turn in zip(sources, turns, strict=True))
-            a = sum(source[0] / source[1 + turn] for source, turn in zip(sources, turns, strict=True))
-            a, b = a / conductance, 1.0 / conductance
+            sources = _sources(closed, duration_s, turns)
+            conductance = emf_a = 0.0
+            for a, b in sources:
+                conductance += 1.0 / b
+                emf_a += a / b
+            a, b = emf_a / conductance, 1.0 / conductance
             square = a * a - 4.0 * b * power_w
             if square <= 0.0:
                 return a / (2.0 * b)
             current_a = 2.0 * power_w / (a + math.sqrt(square))
             node_v = a - b * current_a
-            found = [source[0] < node_v for source in sources]
+            found = [a < node_v for a, _ in sources]
             if found == turns:
                 break
             turns = found
@@ -276,7 +288,7 @@ class Rack:
         energy_j = 0.0
         currents: list[float] = []
         if closed:
-            _, currents = _node(self._sources(closed, duration_s), current_a, [current_a < 0.0] * len(closed))
+            _, currents = _share(closed, current_a, duration_s)
         flowing = iter(currents)
         for string, is_closed in zip(self.strings, self._is_closed, strict=True):
             if is_closed:
@@ -308,22 +320,6 @@ class Rack:
     def _mean(self, value: Callable[[BatteryString], float]) -> float:
         return sum(value(string) for string in self.strings) / len(self.strings)
 
-    @staticmethod
-    def _at_once_ohm(string: BatteryString) -> tuple[float, float]:
-        """What the string's voltage falls by for an ampere at this instant, discharging and charging."""
-        rest_v = string.voltage_at_v(0.0)
-        return rest_v - string.voltage_at_v(1.0), string.voltage_at_v(-1.0) - rest_v
-
-    @staticmethod
-    def _sources(closed: list[BatteryString], duration_s: float) -> list[tuple[float, float, float]]:
-        """Voltage of each over a step, and its resistance, discharging and charging."""
-        found = []
-        for string in closed:
-            a, b, _, _ = string.source(duration_s, is_charging=False)
-            _, charging_b, _, _ = string.source(duration_s, is_charging=True)
-            found.append((a, b, charging_b))
-        return found
-
     def _node_v(self) -> float:
         """Voltage of the node now: the strings', weighted with what each would carry more of."""
         closed = self._closed()
@@ -344,31 +340,33 @@ def battery(spec: BatterySpec, ambient_degc: float, seed: int) -> Battery:
     return Rack(spec, ambient_degc, seed)
 
 
-def _node(
-    sources: list[tuple[float, float, float]], current_a: float, turns: list[bool]
-) -> tuple[float, list[float]]:
-    """Solve the node.
+def _sources(closed: list[BatteryString], duration_s: float, turns: list[bool]) -> list[tuple[float, float]]:
+    """Mean voltage of each over a step, and its resistance, where those that turn charge."""
+    return [
+        string.source(duration_s, is_charging=turn)[:2] for string, turn in zip(closed, turns, strict=True)
+    ]
 
-    Args:
-        sources: voltage and resistance of each string, discharging and charging.
-        current_a: out of the node.
-        turns: a first guess of which ones charge.
 
-    Returns:
-        The voltage of the node, and the current out of each string.
+def _node(sources: list[tuple[float, float]], current_a: float) -> tuple[float, list[bool]]:
+    """Voltage of the node for a current out of it, and which sources charge there."""
+    conductance = emf_a = 0.0
+    for a, b in sources:
+        conductance += 1.0 / b
+        emf_a += a / b
+    node_v = (emf_a - current_a) / conductance
+    return node_v, [a < node_v for a, _ in sources]
+
+
+def _share(closed: list[BatteryString], current_a: float, duration_s: float) -> tuple[float, list[float]]:
+    """Mean voltage of the node over a coming step, and the current out of each string.
+
+    The first guess is that all strings go on as they do; each round turns those that were guessed wrong.
     """
-    node_v = 0.0
-    for _ in range(len(sources) + 2):
-        conductance = emf_a = 0.0
-        for source, turn in zip(sources, turns, strict=True):
-            part = 1.0 / source[1 + turn]
-            conductance += part
-            emf_a += source[0] * part
-        node_v = (emf_a - current_a) / conductance
-        found = [source[0] < node_v for source in sources]
+    turns = [string.current_a < 0.0 or (string.current_a == 0.0 and current_a < 0.0) for string in closed]
+    for _ in range(len(closed) + 2):
+        sources = _sources(closed, duration_s, turns)
+        node_v, found = _node(sources, current_a)
         if found == turns:
             break
         turns = found
-    return node_v, [
-        (source[0] - node_v) / source[1 + turn] for source, turn in zip(sources, turns, strict=True)
-    ]
+    return node_v, [(a - node_v) / b for a, b in sources]

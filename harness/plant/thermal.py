@@ -80,8 +80,8 @@ class ThermalNetwork:
         cells_k = self.cells_k
         cell_drive = self._worse * shares / self._cell_j_per_k
         if self._per_module is None:
-            self._own = cells_k[np.newaxis, :]
-            self._share = cell_drive[np.newaxis, :]
+            own_rows = cells_k[np.newaxis, :]
+            share_rows = cell_drive[np.newaxis, :]
         else:
             size = self._per_module
             mean_k = (cells_k / self._worse).reshape(-1, size).sum(axis=1) / size
@@ -91,15 +91,14 @@ class ThermalNetwork:
             share = self._inverse[:, :1] * drive
             self._module_own, self._module_share = own, share
             of_cells = self._vectors[0][:, np.newaxis]
-            self._own = np.vstack(
-                (cells_k - np.repeat(mean_k, size), np.repeat(of_cells * own, size, axis=1))
-            )
-            self._share = np.vstack(
+            own_rows = np.vstack((cells_k - np.repeat(mean_k, size), np.repeat(of_cells * own, size, axis=1)))
+            share_rows = np.vstack(
                 (cell_drive - np.repeat(drive, size), np.repeat(of_cells * share, size, axis=1))
             )
-        self._sums = list(zip(self._own.sum(axis=1).tolist(), self._share.sum(axis=1).tolist(), strict=True))
-        self._own_spans = (self._own.min(axis=1).tolist(), self._own.max(axis=1).tolist())
-        self._share_spans = (self._share.min(axis=1).tolist(), self._share.max(axis=1).tolist())
+        self._rows = np.concatenate((own_rows, share_rows))
+        self._spans: tuple[list[float], list[float]] | None = None
+        sums: list[float] = self._rows.sum(axis=1).tolist()
+        self._sums = list(zip(sums[: len(sums) // 2], sums[len(sums) // 2 :], strict=True))
         self._left = [1.0] * len(self._rates)
         self._driven = [0.0] * len(self._rates)
         self.warmth_k = float(cells_k.sum())
@@ -128,10 +127,7 @@ class ThermalNetwork:
 
     def cells(self) -> FloatArray:
         """Warmth of each cell above ambient now, shape (n,)."""
-        if len(self._left) == 1:
-            alone: FloatArray = self._left[0] * self._own[0] + self._driven[0] * self._share[0]
-            return alone
-        found: FloatArray = np.array(self._left).dot(self._own) + np.array(self._driven).dot(self._share)
+        found: FloatArray = np.array(self._left + self._driven).dot(self._rows)
         return found
 
     def modules(self) -> FloatArray:
@@ -147,14 +143,21 @@ class ThermalNetwork:
 
     def bounds_k(self) -> tuple[float, float]:
         """Bounds of all cells' warmth, a fraction of a kelvin wide."""
-        low = high = 0.0
-        (own_low, own_high), (share_low, share_high) = self._own_spans, self._share_spans
-        for mode, (left, driven) in enumerate(zip(self._left, self._driven, strict=True)):
-            least, most = share_low[mode], share_high[mode]
+        if self._spans is None:
+            self._spans = (self._rows.min(axis=1).tolist(), self._rows.max(axis=1).tolist())
+        if len(self._left) == 1:
+            # The usual case, written out: asked for at every step.
+            (own_low, low), (own_high, high) = self._spans
+            own, driven = self._left[0], self._driven[0]
             if driven < 0.0:
-                least, most = most, least
-            low += own_low[mode] * left + least * driven
-            high += own_high[mode] * left + most * driven
+                low, high = high, low
+            return own * own_low + driven * low, own * own_high + driven * high
+        low = high = 0.0
+        for weight, least, most in zip(self._left + self._driven, *self._spans, strict=True):
+            if weight < 0.0:
+                least, most = most, least  # noqa: PLW2901
+            low += weight * least
+            high += weight * most
         return low, high
 
     def _find_rates(self) -> None:

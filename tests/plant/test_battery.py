@@ -1,6 +1,7 @@
 """The string against closed forms, published figures, another solver, and its equations cell by cell."""
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -524,3 +525,26 @@ def test_thevenin_agrees_within_a_millivolt_over_a_day(is_charging, sign):
     theirs_v = np.interp(at_s, solution.vars["time_s"], solution.vars["voltage_V"])
     assert np.abs(np.array(ours_v) - theirs_v).max() < 0.001
     assert string.soc == pytest.approx(solution.vars["soc"][-1], abs=1e-5)
+
+
+def test_a_week_of_steps_keeps_no_more_than_an_hour():
+    """What is kept of the past does not grow: charges, rests, half cycles and looks by the thousand."""
+    string = BatteryString(BatterySpec(cells_in_series=16, soc=0.5, spread=UNEVEN), 25.0, seed=1)
+
+    def live(hours):
+        for _ in range(hours):
+            for current_a in (1.0, -1.0, 0.0):
+                for _ in range(20):
+                    string.step(current_a, 60.0)
+
+    live(3)
+    tracemalloc.start()
+    try:
+        live(1)
+        after_an_hour = tracemalloc.get_traced_memory()[0]
+        live(7 * 24 - 4)
+        after_a_week = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    # Two kilobytes: half of one array of sixteen cells' nine rows, and a list of bends.
+    assert after_a_week - after_an_hour < 2048
