@@ -27,6 +27,7 @@ tests: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/round_trip.py
 	$(BIN)/python benchmarks/bench_open.py
+	$(BIN)/python benchmarks/plant_speed.py
 
 # The project is installed in place: the folder fixtures/ answers to the name rackproof_fixtures.
 # One short plan shows whether what was installed works, and leaves compiled what every run loads.

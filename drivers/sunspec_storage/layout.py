@@ -327,7 +327,7 @@ class _Ratings:
 
 def _ratings(plant: RigPlant, options: Options) -> _Ratings:
     spec, battery, chemistry = plant.spec.converter, plant.spec.battery, plant.string.chemistry
-    capacity_ah = chemistry.capacity_ah * battery.cells_in_parallel
+    capacity_ah = chemistry.capacity_ah * battery.cells_in_parallel * battery.strings
     # Mean open-circuit voltage over the whole range of charge.
     mean_v = battery.cells_in_series * math.fsum(chemistry.ocv_v(step / 100) for step in range(101)) / 101
     return _Ratings(

@@ -23,11 +23,12 @@ from enum import Enum
 
 import numpy as np
 
-from harness.plant.battery import BatteryString, FloatArray
+from harness.plant.battery import FloatArray
 from harness.plant.bms_spec import BmsSpec, SensorSpec
 from harness.plant.connection import CONTACTOR, FUSE, PRECHARGE, Connection
 from harness.plant.insulation import Insulation, InsulationMonitor
 from harness.plant.lines import Line
+from harness.plant.rack import Battery
 from harness.plant.sensors import Sensor, SensorRow
 from harness.plant.timers import Timers
 
@@ -118,7 +119,7 @@ class Bms:
         touched: whether something awaits ``settle``.
     """
 
-    def __init__(self, spec: BmsSpec, string: BatteryString, seed: int) -> None:
+    def __init__(self, spec: BmsSpec, string: Battery, seed: int) -> None:
         self.spec = spec
         self.string = string
         self._now_s = 0.0

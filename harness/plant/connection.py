@@ -17,11 +17,11 @@ import math
 from collections.abc import Callable
 from enum import Enum
 
-from harness.plant.battery import BatteryString
 from harness.plant.bms_spec import BmsSpec
 from harness.plant.contactors import Contactor, ContactorFault, ContactorOperation
 from harness.plant.fuse import Fuse
 from harness.plant.link import DcLink
+from harness.plant.rack import Battery
 
 PRECHARGE = "precharge"
 CONTACTOR = "contactor"
@@ -67,7 +67,7 @@ class Connection:
     def __init__(
         self,
         spec: BmsSpec,
-        string: BatteryString,
+        string: Battery,
         clock: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:

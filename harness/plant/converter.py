@@ -22,9 +22,9 @@ from enum import Enum
 from itertools import chain
 from typing import NamedTuple
 
-from harness.plant.battery import BatteryString
 from harness.plant.load import CriticalLoad
 from harness.plant.network import DEAD, Flow, Triple
+from harness.plant.rack import Battery
 from harness.plant.spec import ConverterSpec, RideBand, RideMode
 from harness.plant.timers import Timers
 from harness.roles import OperatingState
@@ -352,7 +352,7 @@ class Converter:
             self._form(mains, load, good=good)
         self._retarget()
 
-    def prepare(self, string: BatteryString, duration_s: float, load: CriticalLoad) -> None:
+    def prepare(self, string: Battery, duration_s: float, load: CriticalLoad) -> None:
         """Find what the battery may give and take in a coming step, and what the island's voltage will be."""
         if not self._is_awake():
             return
@@ -361,7 +361,7 @@ class Converter:
         if self.is_grid_forming:
             self._level = self._island_level(load)
 
-    def allows(self, string: BatteryString, current_a: float, duration_s: float) -> bool:
+    def allows(self, string: Battery, current_a: float, duration_s: float) -> bool:
         """Whether the battery's limits in a coming step leave the mean current that stands.
 
         A power that they cut follows them once it is off by ``_HELD``, and then as far ahead of them.
@@ -694,7 +694,7 @@ class Converter:
         size_a = abs(current_a)
         return current_a * (limit_a / size_a) if size_a > limit_a else current_a
 
-    def _battery_range_w(self, string: BatteryString, duration_s: float) -> tuple[float, float]:
+    def _battery_range_w(self, string: Battery, duration_s: float) -> tuple[float, float]:
         """AC power that DC current limits, the heard charge voltage and the least DC voltage leave."""
         a, b, _, _ = string.source(duration_s, is_charging=False)
         most_a = max(self._most_a(string, duration_s) + self._lead_a, 0.0)
@@ -704,7 +704,7 @@ class Converter:
         low_w = min(self._ac_power_w(-least_a * (a + b * least_a)), 0.0)
         return low_w, high_w
 
-    def _most_a(self, string: BatteryString, duration_s: float) -> float:
+    def _most_a(self, string: Battery, duration_s: float) -> float:
         """Largest mean discharge current of a coming step."""
         spec = self.spec
         a, b, end_a, end_b = string.source(duration_s, is_charging=False)
@@ -712,7 +712,7 @@ class Converter:
         # Beyond a / 2b more current means less power.
         return max(min(self._heard_discharge_a, spec.maximum_dc_current_a, room_a, 0.5 * a / b), 0.0)
 
-    def _most_charge_a(self, string: BatteryString, duration_s: float) -> float:
+    def _most_charge_a(self, string: Battery, duration_s: float) -> float:
         """Largest mean charge current of a coming step, a positive number."""
         _, _, end_a, end_b = string.source(duration_s, is_charging=True)
         room_a = (self._heard_charge_v - end_a) / end_b

@@ -20,7 +20,6 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from harness.plant import network
-from harness.plant.battery import BatteryString
 from harness.plant.bms import Bms
 from harness.plant.converter import Converter, Mains
 from harness.plant.generator import Generator
@@ -28,6 +27,7 @@ from harness.plant.grid import Grid
 from harness.plant.history import AcStretch, DcStretch, FloatArray, History, NodeTotals, Turning
 from harness.plant.load import CriticalLoad, Island
 from harness.plant.network import SOLAR, STANDBY, ZERO, Flow, Infeed, Phasors
+from harness.plant.rack import battery
 from harness.plant.solar import SolarArray
 from harness.plant.spec import PlantSpec
 from harness.plant.transfer_switch import Source, TransferSwitch
@@ -48,7 +48,8 @@ class EnergyBalance:
     Attributes:
         in_j: out of the sources.
         out_j: into sources and load.
-        string_loss_j: heat of resistances in the string, coulombic loss and self-discharge.
+        string_loss_j: heat in the string, coulombic loss, self-discharge, balancing, and what went with
+            capacity.
         converter_loss_j: heat of the converter.
         source_loss_j: heat of the source's resistance.
         own_loss_j: into precharge resistor, link, a short across it, and the battery's own strip load.
@@ -78,7 +79,7 @@ class RigPlant:
 
     Attributes:
         now_s: the time that everything stands at.
-        string: the cells.
+        string: the cells: one string, or a rack of them.
         bms: their management.
         converter: the PCS.
         grid: the AC source.
@@ -97,7 +98,7 @@ class RigPlant:
         """
         self.spec = spec
         self.now_s = 0.0
-        self.string = BatteryString(spec.battery, spec.ambient_degc, spec.seed)
+        self.string = battery(spec.battery, spec.ambient_degc, spec.seed)
         self.bms = Bms(spec.bms, self.string, spec.seed)
         self.converter = Converter(spec.converter, spec.ambient_degc)
         self.grid = Grid(spec.grid)
@@ -203,7 +204,7 @@ class RigPlant:
             out_j += standby.energy_out_j
         if self.solar is not None:
             source_out_j += self._history.totals(SOLAR).energy_out_j
-        string_loss_j = string.heat_j + string.coulombic_loss_j + string.self_discharge_j
+        string_loss_j = string.loss_j
         source_loss_j = self.spec.grid.source_resistance_ohm * self._history.source_current_square_a2s()
         losses_j = string_loss_j + self.converter.loss_j + source_loss_j + self._own_j
         stored_j = string.stored_change_j()

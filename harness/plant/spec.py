@@ -194,11 +194,13 @@ class CellSpread:
         capacity: of the cell's capacity, as a fraction.
         resistance: of the cell's resistance, as a fraction.
         soc: of the initial state of charge, as a fraction of capacity.
+        thermal: of how far the cell warms above its module, as a fraction.
     """
 
     capacity: float = 0.005
     resistance: float = 0.02
     soc: float = 0.0
+    thermal: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +216,16 @@ class BatterySpec:
         temperature_degc: of all cells at time zero; None starts at the ambient's.
         connection_resistance_ohm: busbars, fuse and contactors of the whole string.
         spread: how far the cells differ.
+        strings: equal strings in parallel, each with a contactor of its own.
+        age_days: since the cells were made, at half charge and 25 degC: where on its curve calendar ageing
+            goes on. Thirty days, ours: from the cells' maker to the rig.
+        full_cycles: behind them, likewise. Ten, ours: formation and the tests at the end of two lines.
+        cells_per_module: cells in series in a module; None: each stands in ambient air.
+        module_heat_capacity_j_per_k: of a module without its cells.
+        module_conductance_w_per_k: of a module to ambient, uncooled.
+        cooling_conductance_w_per_k: what fan or liquid adds to it while it runs; to each place of the string
+            where there are no modules.
+        bleed_resistance_ohm: for balancing, at each place of the string; None: there is none.
     """
 
     chemistry: str = "lfp"
@@ -224,6 +236,14 @@ class BatterySpec:
     temperature_degc: float | None = None
     connection_resistance_ohm: float = 0.0
     spread: CellSpread = field(default_factory=CellSpread)
+    strings: int = 1
+    age_days: float = 30.0
+    full_cycles: float = 10.0
+    cells_per_module: int | None = None
+    module_heat_capacity_j_per_k: float = 0.0
+    module_conductance_w_per_k: float = 0.0
+    cooling_conductance_w_per_k: float = 0.0
+    bleed_resistance_ohm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

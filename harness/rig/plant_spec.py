@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.errors import ConfigurationError
 from harness.plant.bms_spec import (
     BmsSpec,
     ContactorSpec,
@@ -15,6 +16,7 @@ from harness.plant.bms_spec import (
     SensorSpec,
     StripSpec,
 )
+from harness.plant.chemistries import load
 from harness.plant.spec import (
     BatterySpec,
     CellSpread,
@@ -135,7 +137,8 @@ def _transfer_switch(rig: RigFile, f0_hz: float) -> TransferSwitchSpec | None:
 
 
 def _battery(product: ProductFile) -> BatterySpec:
-    battery = product.battery
+    battery, modules = product.battery, product.battery.modules
+    _check_rates(product)
     return BatterySpec(
         chemistry=battery.chemistry,
         cells_in_series=battery.cells_in_series,
@@ -147,8 +150,39 @@ def _battery(product: ProductFile) -> BatterySpec:
             capacity=battery.spread.capacity,
             resistance=battery.spread.resistance,
             soc=battery.spread.soc,
+            thermal=battery.spread.thermal,
         ),
+        strings=battery.strings,
+        age_days=battery.age_days,
+        full_cycles=battery.full_cycles,
+        cells_per_module=None if modules is None else modules.cells_in_series,
+        module_heat_capacity_j_per_k=0.0 if modules is None else modules.heat_capacity_j_per_k,
+        module_conductance_w_per_k=0.0 if modules is None else modules.conductance_w_per_k,
+        cooling_conductance_w_per_k=0.0 if modules is None else modules.cooling_w_per_k,
+        bleed_resistance_ohm=battery.bleed_resistance_ohm,
     )
+
+
+def _check_rates(product: ProductFile) -> None:
+    """Refuse a BMS that would allow more current than the cells are made for.
+
+    Raises:
+        ConfigurationError: its limit, and what the chemistry allows.
+    """
+    battery, bms, cell = product.battery, product.bms, load(product.battery.chemistry).file.cell
+    capacity_ah = cell.capacity_ah * battery.cells_in_parallel * battery.strings
+    mistakes = [
+        f"{product.name}: bms.{key}={limit_a}; allowed up to {rate * capacity_ah:g} A, "
+        f"{rate:g} capacities an hour of {battery.chemistry}"
+        for key, limit_a, rate in (
+            ("charge_current_limit_a", bms.charge_current_limit_a, cell.charge_c_rate),
+            ("discharge_current_limit_a", bms.discharge_current_limit_a, cell.discharge_c_rate),
+        )
+        # A thousandth for whoever rounds.
+        if limit_a > 1.001 * rate * capacity_ah
+    ]
+    if mistakes:
+        raise ConfigurationError(*mistakes)
 
 
 def _bms(product: ProductFile) -> BmsSpec:

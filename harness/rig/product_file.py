@@ -109,11 +109,29 @@ class Spread(Part):
         capacity: of the capacity, as a fraction of it.
         resistance: of the resistance, as a fraction of it.
         soc: of the state of charge.
+        thermal: of how far a group warms above its module.
     """
 
     capacity: Fraction = 0.0
     resistance: Fraction = 0.0
     soc: Fraction = 0.0
+    thermal: Fraction = 0.0
+
+
+class Modules(Part):
+    """The modules that a string is made of, and how they are cooled.
+
+    Attributes:
+        cells_in_series: groups of parallel cells in a module.
+        heat_capacity_j_per_k: of a module without its cells.
+        conductance_w_per_k: of a module to ambient, uncooled.
+        cooling_w_per_k: what fan or liquid adds to it while it runs.
+    """
+
+    cells_in_series: Count
+    heat_capacity_j_per_k: Positive
+    conductance_w_per_k: Positive
+    cooling_w_per_k: NonNegative = 0.0
 
 
 class Battery(Part):
@@ -125,7 +143,12 @@ class Battery(Part):
         cells_in_parallel: cells in a group.
         initial_soc: at which an emulated run starts.
         initial_soh: capacity left of the new one's, at which an emulated run starts.
-        connection_resistance_ohm: busbars, fuse and contactors of the whole string.
+        strings: of this kind in parallel.
+        age_days: of the cells, at which an emulated run starts on the curve of calendar ageing.
+        full_cycles: behind the cells, likewise.
+        connection_resistance_ohm: busbars, fuse and contactors of a whole string.
+        bleed_resistance_ohm: of the resistor that balances a group; None: there is none.
+        modules: of a string; None: its groups stand in ambient air.
         has_insulation_monitor: whether the product itself measures insulation on the DC side.
         spread: between the groups.
     """
@@ -135,7 +158,12 @@ class Battery(Part):
     cells_in_parallel: Count
     initial_soc: Fraction
     initial_soh: Fraction = 1.0
+    strings: Count = 1
+    age_days: NonNegative = 30.0
+    full_cycles: NonNegative = 10.0
     connection_resistance_ohm: NonNegative = 0.0
+    bleed_resistance_ohm: Positive | None = None
+    modules: Modules | None = None
     has_insulation_monitor: bool = False
     spread: Spread = Spread()
 
@@ -148,6 +176,15 @@ class Battery(Part):
         if chemistry not in known:
             raise ValueError(unknown("chemistry", chemistry, known))
         return chemistry
+
+    @model_validator(mode="after")
+    def _fills_its_modules(self) -> Battery:
+        if self.modules is not None and self.cells_in_series % self.modules.cells_in_series:
+            raise ValueError(
+                f"modules.cells_in_series={self.modules.cells_in_series}; "
+                f"allowed a divisor of cells_in_series={self.cells_in_series}"
+            )
+        return self
 
 
 class SubUnit(Part):

@@ -41,6 +41,31 @@ def test_the_battery_is_the_products(spec):
     assert spec.seed == 5
 
 
+def test_strings_modules_and_age_arrive(project, lfp_rack):
+    modules = product_file.Modules(
+        cells_in_series=4, heat_capacity_j_per_k=900.0, conductance_w_per_k=2.0, cooling_w_per_k=20.0
+    )
+    battery = lfp_rack.battery.model_copy(
+        update={"modules": modules, "strings": 3, "age_days": 400.0, "bleed_resistance_ohm": 5.0}
+    )
+    spec = plant_spec(
+        project.load(project.table()), lfp_rack.model_copy(update={"battery": battery}), 60.0, 5
+    )
+    cells = spec.battery
+    assert (cells.strings, cells.cells_per_module, cells.age_days, cells.full_cycles) == (3, 4, 400.0, 10.0)
+    assert (cells.module_heat_capacity_j_per_k, cells.module_conductance_w_per_k) == (900.0, 2.0)
+    assert (cells.cooling_conductance_w_per_k, cells.bleed_resistance_ohm) == (20.0, 5.0)
+
+
+def test_a_bms_that_asks_too_much_of_its_cells_is_refused(project, lfp_rack):
+    bms = lfp_rack.bms.model_copy(update={"charge_current_limit_a": 310.0})
+    product = lfp_rack.model_copy(update={"bms": bms})
+    with pytest.raises(
+        ConfigurationError, match=r"charge_current_limit_a=310.0; allowed up to 300 A, 1 cap.*lfp"
+    ):
+        plant_spec(project.load(project.table()), product, 60.0, 5)
+
+
 def test_the_converter_is_the_products(spec):
     assert spec.converter.rated_power_w == 10_000.0
     assert spec.converter.rated_charge_power_w == 8_000.0
