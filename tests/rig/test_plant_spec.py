@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigurationError
-from harness.plant import RigPlant
+from harness.plant import RideMode, RigPlant
 from harness.plant.spec import (
     GeneratorSpec,
     Harmonic,
     LoadKind,
-    RideMode,
     SolarSpec,
     TransferSwitchSpec,
 )
 from harness.rig import product_file
 from harness.rig.files import load_product
 from harness.rig.plant_spec import plant_spec
+from harness.rig.product_inverter import AntiIslanding
 from harness.roles import GridStep
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def test_the_converter_is_the_products(spec):
     assert spec.converter.rated_power_w == 10_000.0
     assert spec.converter.rated_charge_power_w == 8_000.0
     assert spec.converter.bms_timeout_s == 3.0
-    assert spec.converter.return_delay_s == 150.0
+    assert spec.converter.enter_service.delay_s == 150.0
     settings = spec.converter.ride_through
     assert [(trip.name, trip.threshold_pu, trip.clearing_s) for trip in settings.under_voltage] == [
         ("uv1", 0.70, 10.0),
@@ -183,7 +183,6 @@ LEFT_TO_THE_PLANT = {
     "converter": {
         "current_time_constant_s",
         "nominal_frequency_hz",
-        "ride_through",
         "starts_on",
         "thermal_resistance_k_per_w",
         "thermal_time_constant_s",
@@ -201,7 +200,7 @@ def _unlike(product, name):
         update={
             "ratings": product.ratings.model_copy(update={"ac_voltage_v": 120.0}),
             "bms": _other(product.bms),
-            "inverter": _other(product.inverter),
+            "inverter": _other(product.inverter.model_copy(update={"anti_islanding": AntiIslanding()})),
         }
     )
 
@@ -241,9 +240,9 @@ def _other(part):
         elif isinstance(value, float):
             changed[key] = value * 1.01 + 0.001
         elif isinstance(value, tuple) and value and isinstance(value[0], float):
-            changed[key] = tuple(entry + 0.001 for entry in value)
+            changed[key] = tuple(entry * 1.01 + 0.001 if entry else 0.0 for entry in value)
         elif isinstance(value, tuple) and value and isinstance(value[0], tuple):
-            changed[key] = tuple((place, fraction * 0.99) for place, fraction in value)
+            changed[key] = tuple((*row[:-1], row[-1] * 0.99) for row in value)
         elif hasattr(value, "model_copy"):
             changed[key] = _other(value)
     return part.model_copy(update=changed)
