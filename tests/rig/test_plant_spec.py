@@ -20,7 +20,7 @@ from harness.plant.spec import (
 from harness.rig import product_file
 from harness.rig.files import load_product
 from harness.rig.plant_spec import plant_spec
-from harness.rig.product_inverter import AntiIslanding
+from harness.rig.product_inverter import AntiIslanding, Droop, LimitCurve, ReactiveCurve, Rocof
 from harness.roles import GridStep
 
 REPOSITORY = Path(__file__).parents[2]
@@ -183,6 +183,12 @@ LEFT_TO_THE_PLANT = {
     "converter": {
         "current_time_constant_s",
         "nominal_frequency_hz",
+        "ride_through.bands",
+        "ride_through.duties",
+        "ride_through.over_frequency",
+        "ride_through.over_voltage",
+        "ride_through.under_frequency",
+        "ride_through.under_voltage",
         "starts_on",
         "thermal_resistance_k_per_w",
         "thermal_time_constant_s",
@@ -200,7 +206,7 @@ def _unlike(product, name):
         update={
             "ratings": product.ratings.model_copy(update={"ac_voltage_v": 120.0}),
             "bms": _other(product.bms),
-            "inverter": _other(product.inverter.model_copy(update={"anti_islanding": AntiIslanding()})),
+            "inverter": _other(_all_on(product.inverter)),
         }
     )
 
@@ -227,6 +233,31 @@ def _monitored(product):
         is_available=True,
     )
     return product.model_copy(update={"bms": bms, "strip": product.strip or strip})
+
+
+def _all_on(inverter):
+    """Switch on what an example product leaves off."""
+    curve = ReactiveCurve(points=((0.9, 0.4), (1.1, -0.4)), response_s=5.0)
+    support = inverter.grid_support.model_copy(
+        update={
+            "priority": "reactive",
+            "volt_var": curve,
+            "volt_watt": LimitCurve(points=((1.06, 1.0), (1.1, 0.2)), response_s=10.0),
+            "droop": Droop(
+                over_dead_band_hz=0.036,
+                under_dead_band_hz=0.036,
+                over_droop=0.05,
+                under_droop=0.05,
+                response_s=5.0,
+            ),
+        }
+    )
+    ride = inverter.ride_through.model_copy(
+        update={"rocof": Rocof(threshold_hz_per_s=3.0), "phase_jump_trip_deg": 60.0}
+    )
+    return inverter.model_copy(
+        update={"anti_islanding": AntiIslanding(), "grid_support": support, "ride_through": ride}
+    )
 
 
 def _other(part):
