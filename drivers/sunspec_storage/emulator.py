@@ -1,8 +1,8 @@
 """A storage inverter at the far end of a Modbus line: the SunSpec map, served from the plant.
 
-Does not model: curves and droop (705 to 712), constant power factor, ramps that can be set, the
-enter-service criteria behind 703 (kept and read back; the plant has its own), reactive energy, DC
-contactors operated through 802.SetOp. Line-to-line voltages take the phases as 120 degrees apart, and
+Does not model: curves and droop (705 to 712: the plant has them as the product was delivered), constant power
+factor while it charges (704.PFWAbs), ramps that can be set, reactive energy, DC contactors operated through
+802.SetOp. Line-to-line voltages take the phases as 120 degrees apart, and
 power is shared among the phases by their apparent power. Beyond a register's range a value saturates.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from drivers.sunspec_storage import bms_frames, codec, points
@@ -19,6 +19,8 @@ from drivers.sunspec_storage.layout import Bank, Sample, alarm_words, lay_out, l
 from drivers.sunspec_storage.options import Options
 from drivers.sunspec_storage.points import Point
 from harness.clock import now_s
+from harness.plant.converter_spec import EnterService
+from harness.plant.grid_support import ConstantPowerFactor, GridSupportSpec, Priority
 from harness.wires import CanPort, Frame, ModbusRefusal, Refusal, Table
 
 if TYPE_CHECKING:
@@ -29,18 +31,29 @@ if TYPE_CHECKING:
 class _Timed:
     """One function of model 704 that falls back when its reversion time is over."""
 
-    enable: str
+    prefix: str
     values: tuple[str, ...]
 
     @property
-    def prefix(self) -> str:
-        return self.values[0]
+    def enable(self) -> str:
+        return f"{self.prefix}Ena"
+
+    @staticmethod
+    def fallback(value: str) -> str:
+        """Point with what a value falls back to."""
+        group, dot, name = value.partition(".")
+        return f"{group}Rvrt{dot}{name}"
 
 
 _TIMED = (
-    _Timed("WMaxLimPctEna", ("WMaxLimPct",)),
-    _Timed("WSetEna", ("WSet", "WSetPct")),
-    _Timed("VarSetEna", ("VarSet", "VarSetPct")),
+    _Timed("WMaxLimPct", ("WMaxLimPct",)),
+    _Timed("WSet", ("WSet", "WSetPct")),
+    _Timed("VarSet", ("VarSet", "VarSetPct")),
+    _Timed("PFWInj", ("PFWInj.PF", "PFWInj.Ext")),
+)
+
+_ENTER_SERVICE = frozenset(
+    f"703.{name}" for name in ("ESVHi", "ESVLo", "ESHzHi", "ESHzLo", "ESDlyTms", "ESRndTms", "ESRmpTms")
 )
 
 _AT_PRESENT = frozenset({704, 802})
@@ -168,6 +181,8 @@ class Emulator:
             bank.put_text("MnAlrmInfo", ",".join(sorted(sample.maker_alarms))[:64])
         elif bank.model.number == 704:
             self._count_down(bank)
+        elif bank.model.number == 703:
+            bank.put(ESDlyRemTms=math.ceil(self._plant.converter.enter_service_left_s))
 
     def write(self, table: Table, address: int, values: Sequence[int]) -> None:
         """Take a write of whole writable points, all of them or none."""
@@ -299,6 +314,8 @@ class Emulator:
                 converter.turn_on()
             else:
                 converter.turn_off()
+        if not _ENTER_SERVICE.isdisjoint(written):
+            self._take_enter_service()
         if "802.AlmRst" in written:
             self._banks[802].put(AlmRst=0)  # the battery clears it once done (SunSpec model_802.json)
         for timed in _TIMED:
@@ -310,8 +327,41 @@ class Emulator:
     def _command(self) -> None:
         """Set the converter's power from the controls as they stand."""
         converter = self._plant.converter
+        support = self._commanded_support()
+        if support != converter.grid_support:
+            converter.set_grid_support(support)
         converter.set_power_w(self._commanded_power_w())
         converter.set_reactive_power_var(self._commanded_reactive_power_var())
+
+    def _commanded_support(self) -> GridSupportSpec:
+        """Grid support as it was delivered, with the power factor and the priority that are commanded."""
+        controls = self._banks[704]
+        delivered = self._plant.spec.converter.grid_support
+        reactive = delivered.reactive
+        if controls.raw("PFWInjEna") == 1:
+            reactive = ConstantPowerFactor(
+                power_factor=controls.value("PFWInj.PF"),
+                injects=controls.raw("PFWInj.Ext") == 0,
+                holds_while_charging=False,
+            )
+        elif controls.raw("VarSetEna") == 1:
+            reactive = None  # one reactive function at a time (IEEE 1547-2018, 5.3.1)
+        priority = (Priority.ACTIVE, Priority.REACTIVE)[controls.raw("VarSetPri")]
+        return replace(delivered, reactive=reactive, priority=priority)
+
+    def _take_enter_service(self) -> None:
+        """Let the plant come back as 703 says."""
+        bank, converter = self._banks[703], self._plant.converter
+        nominal_hz = self._plant.spec.converter.nominal_frequency_hz
+        converter.set_enter_service(
+            EnterService(
+                voltage_pu=(bank.value("ESVLo") / 100.0, bank.value("ESVHi") / 100.0),
+                frequency_hz=(bank.value("ESHzLo") - nominal_hz, bank.value("ESHzHi") - nominal_hz),
+                delay_s=bank.value("ESDlyTms"),
+                random_delay_s=bank.value("ESRndTms"),
+                ramp_s=bank.value("ESRmpTms"),
+            )
+        )
 
     def _commanded_power_w(self) -> float:
         """Active power that the controls ask for, within every limit that is set."""
@@ -365,7 +415,7 @@ class Emulator:
         del self._deadlines_s[timed]
         controls = self._banks[704]
         for name in timed.values:
-            controls.put(**{name: controls.raw(f"{name}Rvrt")})
+            controls.put(**{name: controls.raw(timed.fallback(name))})
         controls.put(**{timed.enable: controls.raw(f"{timed.enable}Rvrt")})
         self._command()
 
@@ -411,6 +461,10 @@ class Emulator:
             "703.ESHzHi": (spec.nominal_frequency_hz, spec.nominal_frequency_hz + 5.0),
             "703.ESHzLo": (spec.nominal_frequency_hz - 5.0, spec.nominal_frequency_hz),
             "703.ESDlyTms": (0.0, 1000.0),
+            "703.ESRndTms": (0.0, 1000.0),
+            "703.ESRmpTms": (0.0, 1000.0),
+            "704.PFWInj.PF": (0.01, 1.0),
+            "704.PFWInjRvrt.PF": (0.01, 1.0),
             "704.WMaxLimPct": percent,
             "704.WMaxLimPctRvrt": percent,
             "704.WSet": (-charge_w, rated_w),
@@ -418,7 +472,7 @@ class Emulator:
             "704.WSetPct": (-100.0, 100.0),
             "704.WSetPctRvrt": (-100.0, 100.0),
             "704.VarSetMod": frozenset({0, 1, 3, 4}),
-            "704.VarSetPri": frozenset({0}),
+            "704.VarSetPri": frozenset({0, 1}),
             "704.VarSet": (-apparent, apparent),
             "704.VarSetRvrt": (-apparent, apparent),
             "704.VarSetPct": (-100.0, 100.0),

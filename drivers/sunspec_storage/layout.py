@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from drivers.sunspec_storage import codec, points
 from drivers.sunspec_storage.options import Options
 from drivers.sunspec_storage.points import Model
+from harness.plant.grid_support import GridSupportSpec, Priority
 from harness.roles import OperatingState
 
 if TYPE_CHECKING:
@@ -364,7 +365,7 @@ def lay_out(plant: RigPlant, options: Options) -> dict[int, Bank]:
     _fill_ac(banks[701], ratings)
     _fill_capacity(banks[702], ratings)
     _fill_enter_service(banks[703], plant)
-    _fill_controls(banks[704], ratings)
+    _fill_controls(banks[704], ratings, plant.spec.converter.grid_support)
     _fill_capacity_left(banks[713], ratings)
     _fill_battery(banks[802], plant, ratings)
     return banks
@@ -570,7 +571,7 @@ def _fill_capacity(bank: Bank, ratings: _Ratings) -> None:
         A_SF=ratings.ampere_sf,
         NorOpCatRtg=1,
         AbnOpCatRtg=1,
-        CtrlModes=_bits("CtrlModes", 702, frozenset({"MAX_W", "FIXED_W", "FIXED_VAR"})),
+        CtrlModes=_bits("CtrlModes", 702, frozenset({"MAX_W", "FIXED_W", "FIXED_VAR", "FIXED_PF"})),
         IntIslandCatRtg=_bits("IntIslandCatRtg", 702, frozenset({"INT_ISL_CAPABLE"})),
     )
     # Voltages line to line, as a three-phase nameplate says them; the model leaves it open.
@@ -592,10 +593,18 @@ def _fill_capacity(bank: Bank, ratings: _Ratings) -> None:
 
 
 def _fill_enter_service(bank: Bank, plant: RigPlant) -> None:
-    spec = plant.spec.converter
-    low_pu, high_pu = spec.enter_voltage_pu
-    below_hz, above_hz = spec.enter_frequency_hz
-    bank.put(ES=1, V_SF=-1, Hz_SF=-2, ESDlyTms=round(spec.return_delay_s))
+    spec, enter = plant.spec.converter, plant.spec.converter.enter_service
+    low_pu, high_pu = enter.voltage_pu
+    below_hz, above_hz = enter.frequency_hz
+    bank.put(
+        ES=1,
+        V_SF=-1,
+        Hz_SF=-2,
+        ESDlyTms=round(enter.delay_s),
+        ESRndTms=round(enter.random_delay_s),
+        ESRmpTms=round(enter.ramp_s),
+        ESDlyRemTms=0,
+    )
     bank.put_values(
         ESVHi=100.0 * high_pu,
         ESVLo=100.0 * low_pu,
@@ -604,7 +613,7 @@ def _fill_enter_service(bank: Bank, plant: RigPlant) -> None:
     )
 
 
-def _fill_controls(bank: Bank, ratings: _Ratings) -> None:
+def _fill_controls(bank: Bank, ratings: _Ratings, support: GridSupportSpec) -> None:
     # At power-up it stands under remote command, at zero.
     bank.put(
         WMaxLimPctEna=0,
@@ -625,7 +634,7 @@ def _fill_controls(bank: Bank, ratings: _Ratings) -> None:
         WSetPct_SF=-1,
         VarSetEna=0,
         VarSetMod=4,
-        VarSetPri=0,
+        VarSetPri=int(support.priority is Priority.REACTIVE),
         VarSet=0,
         VarSetRvrt=0,
         VarSetPct=0,
@@ -636,7 +645,15 @@ def _fill_controls(bank: Bank, ratings: _Ratings) -> None:
         VarSet_SF=ratings.watt_sf,
         VarSetPct_SF=-1,
     )
-    bank.put_values(WMaxLimPct=100.0, WMaxLimPctRvrt=100.0)
+    bank.put(
+        PFWInjEna=0,
+        PFWInjEnaRvrt=0,
+        PFWInjRvrtTms=0,
+        PFWInjRvrtRem=0,
+        PF_SF=-3,
+        **{"PFWInj.Ext": 0, "PFWInjRvrt.Ext": 0},
+    )
+    bank.put_values(WMaxLimPct=100.0, WMaxLimPctRvrt=100.0, **{"PFWInj.PF": 1.0, "PFWInjRvrt.PF": 1.0})
 
 
 def _fill_capacity_left(bank: Bank, ratings: _Ratings) -> None:

@@ -8,7 +8,12 @@ from statistics import NormalDist
 _NORMAL = NormalDist()
 
 
+def uniform(seed: int, quantity: str, index: int) -> float:
+    """Draw between 0 and 1, both excluded; the same key always gives the same number."""
+    digest = blake2b(f"{seed}/{quantity}/{index}".encode(), digest_size=7).digest()
+    return (int.from_bytes(digest) + 0.5) / 2.0**56
+
+
 def normal(seed: int, quantity: str, index: int) -> float:
     """Draw from the standard normal distribution; the same key always gives the same number."""
-    digest = blake2b(f"{seed}/{quantity}/{index}".encode(), digest_size=7).digest()
-    return _NORMAL.inv_cdf((int.from_bytes(digest) + 0.5) / 2.0**56)
+    return _NORMAL.inv_cdf(uniform(seed, quantity, index))

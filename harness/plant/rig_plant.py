@@ -100,7 +100,7 @@ class RigPlant:
         self.now_s = 0.0
         self.string = battery(spec.battery, spec.ambient_degc, spec.seed)
         self.bms = Bms(spec.bms, self.string, spec.seed)
-        self.converter = Converter(spec.converter, spec.ambient_degc)
+        self.converter = Converter(spec.converter, spec.ambient_degc, spec.seed)
         self.grid = Grid(spec.grid)
         self.load = CriticalLoad(spec.load)
         self._step_scale = step_scale
@@ -414,6 +414,7 @@ class RigPlant:
         before = self._solve()
         if converter.advance(end_s, before.positive_v):
             before = self._solve()
+        mains = self._mains() if converter.protection.measures else None
         turning = self._turning()
         grid.advance(end_s)
         for part in self._parts:
@@ -423,6 +424,8 @@ class RigPlant:
             self._alone = alone if alone.is_alive else None
         converter.grid_hz = self._mains_hz()
         after = self._solve()
+        if mains is not None:
+            converter.watch(now_s, end_s, mains, self._mains())
         power_w = network.mean_power_va(before, after).real
         loss_w = converter.count(power_w, duration_s)
         self._history.add_ac(AcStretch(now_s, end_s, before, after, *self._turned(turning)))

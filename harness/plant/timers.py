@@ -19,14 +19,32 @@ class Timers:
             return math.inf
         return min((due for name, due in self._due_s.items() if name not in self._fired), default=math.inf)
 
-    def held(self, name: str, now_s: float, duration_s: float, *, is_true: bool) -> bool:
-        """Whether the condition has been true for the duration without a break."""
+    def is_running(self, name: str) -> bool:
+        """Whether the condition of a timer is true."""
+        return name in self._due_s
+
+    def due_s(self, name: str) -> float | None:
+        """When a timer is due; None if it does not run."""
+        return self._due_s.get(name)
+
+    def held(
+        self, name: str, now_s: float, duration_s: float, *, is_true: bool, began_s: float | None = None
+    ) -> bool:
+        """Whether the condition has been true for the duration without a break.
+
+        Args:
+            name: of the timer.
+            now_s: this instant.
+            duration_s: for how long it must be true.
+            is_true: whether it is.
+            began_s: since when, where that was found only now; else since now.
+        """
         if not is_true:
             if name in self._due_s:
                 del self._due_s[name]
                 self._fired.discard(name)
             return False
-        due_s = self._due_s.setdefault(name, now_s + duration_s)
+        due_s = self._due_s.setdefault(name, (now_s if began_s is None else began_s) + duration_s)
         if now_s < due_s:
             return False
         self._fired.add(name)

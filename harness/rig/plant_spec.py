@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.errors import ConfigurationError
+from harness.plant.anti_islanding import SandiaShift
 from harness.plant.bms_spec import (
     BmsSpec,
     ContactorSpec,
@@ -17,26 +18,31 @@ from harness.plant.bms_spec import (
     StripSpec,
 )
 from harness.plant.chemistries import load
+from harness.plant.converter_spec import ConverterSpec, EnterService
+from harness.plant.efficiency import LossMap
+from harness.plant.ride_through import (
+    FrequencyTrip,
+    RideBand,
+    RideMode,
+    RideThrough,
+    RocofTrip,
+    TripStep,
+    ieee1547_duties,
+)
 from harness.plant.spec import (
     BatterySpec,
     CellSpread,
-    ConverterSpec,
-    FrequencyTrip,
     GeneratorSpec,
     GridSpec,
     Harmonic,
     LoadKind,
     LoadSpec,
     PlantSpec,
-    RideBand,
-    RideMode,
-    RideThrough,
     RlcSpec,
     SolarSpec,
     TransferSwitchSpec,
-    TripStep,
 )
-from harness.rig import product_file
+from harness.rig import product_file, product_inverter
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile
 
@@ -299,6 +305,7 @@ def _insulation(insulation: product_file.Insulation) -> InsulationSpec:
 def _converter(product: ProductFile, f0_hz: float) -> ConverterSpec:
     inverter, ratings = product.inverter, product.ratings
     island, enter, losses = inverter.island, inverter.enter_service, inverter.losses
+    shift = inverter.anti_islanding
     return ConverterSpec(
         rated_power_w=ratings.discharge_power_w,
         rated_charge_power_w=inverter.charge_power_w,
@@ -312,20 +319,25 @@ def _converter(product: ProductFile, f0_hz: float) -> ConverterSpec:
         ramp_var_per_s=inverter.ramp_var_per_s,
         fast_ramp_w_per_s=inverter.fast_ramp_w_per_s,
         response_s=inverter.response_s,
-        loss_idle_w=losses.idle_w,
-        loss_linear=losses.linear,
-        loss_square_per_w=losses.square_per_w,
+        losses=LossMap(losses.power_w, losses.dc_voltage_v, losses.loss_w),
         start_delay_s=inverter.start_delay_s,
         islanding=island.is_possible,
         transfer_gap_s=island.transfer_gap_s,
         transfer_below_pu=island.transfer_below_pu,
         transfer_after_s=island.transfer_after_s,
         overload_s=island.overload_s,
-        enter_voltage_pu=enter.voltage_pu,
-        enter_frequency_hz=enter.frequency_deviation_hz,
-        return_delay_s=enter.delay_s,
+        enter_service=EnterService(
+            voltage_pu=enter.voltage_pu,
+            frequency_hz=enter.frequency_deviation_hz,
+            delay_s=enter.delay_s,
+            random_delay_s=enter.random_delay_s,
+            ramp_s=enter.ramp_s,
+        ),
         synchronise_s=island.synchronise_s,
+        return_gap_s=island.return_gap_s,
         ride_through=_ride_through(product, f0_hz),
+        grid_support=inverter.grid_support.spec(),
+        anti_islanding=SandiaShift(nominal_hz=f0_hz, **shift.model_dump()) if shift else None,
         bms_timeout_s=inverter.bms_timeout_s,
     )
 
@@ -344,15 +356,22 @@ def _ride_through(product: ProductFile, f0_hz: float) -> RideThrough:
                 mode=RideMode(band.mode),
                 response_s=band.response_s,
                 recovery_s=band.recovery_s,
+                blocks_when_permitted=band.blocks_when_permitted,
             )
             for band in settings.bands
         ),
+        duties=ieee1547_duties(settings.category),
+        trips_when_permitted=settings.trips_when_permitted,
+        rocof=RocofTrip(**settings.rocof.model_dump()) if settings.rocof else None,
+        phase_jump_trip_deg=settings.phase_jump_trip_deg,
+        voltage_window_s=settings.voltage_window_cycles / f0_hz,
+        frequency_window_s=settings.frequency_window_cycles / f0_hz,
     )
 
 
-def _voltage_trip(trip: product_file.VoltageTrip) -> TripStep:
+def _voltage_trip(trip: product_inverter.VoltageTrip) -> TripStep:
     return TripStep(threshold_pu=trip.threshold_pu, clearing_s=trip.clearing_s, name=trip.name)
 
 
-def _frequency_trip(trip: product_file.FrequencyTrip) -> FrequencyTrip:
+def _frequency_trip(trip: product_inverter.FrequencyTrip) -> FrequencyTrip:
     return FrequencyTrip(threshold_hz=trip.threshold_hz, clearing_s=trip.clearing_s, name=trip.name)

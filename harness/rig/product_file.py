@@ -5,31 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from importlib import resources
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness.errors import ConfigurationError
-from harness.rig.toml_file import Count, Fraction, Name, NonNegative, Part, Positive, numbers, unknown
+from harness.rig.product_inverter import FrequencyTrips, Inverter
+from harness.rig.toml_file import (
+    Count,
+    Fraction,
+    Name,
+    NonNegative,
+    Part,
+    Positive,
+    Window,
+    numbers,
+    rises,
+    unknown,
+)
 from harness.rig.topology import Phases
-
-
-def _is_ordered(window: tuple[float, float]) -> tuple[float, float]:
-    if window[0] >= window[1]:
-        raise ValueError(f"lowest {window[0]} is not below highest {window[1]}")
-    return window
-
-
-Window = Annotated[tuple[float, float], AfterValidator(_is_ordered)]
-"""Lowest and highest."""
-
-
-def _rises(curve: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-    places = [place for place, _ in curve]
-    if any(after <= before for before, after in pairwise(places)):
-        raise ValueError(f"the first numbers of the points must rise: {places}")
-    return curve
 
 
 class Identity(Part):
@@ -205,11 +199,11 @@ class SubUnit(Part):
     cells_in_series: Annotated[int, Field(ge=0)] = 0
 
 
-Curve = Annotated[tuple[tuple[float, Fraction], ...], Field(min_length=2), AfterValidator(_rises)]
+Curve = Annotated[tuple[tuple[float, Fraction], ...], Field(min_length=2), AfterValidator(rises)]
 """Points (quantity, fraction), the quantity rising; straight between, flat beyond."""
 
 
-PositiveCurve = Annotated[tuple[tuple[Positive, Positive], ...], Field(min_length=2), AfterValidator(_rises)]
+PositiveCurve = Annotated[tuple[tuple[Positive, Positive], ...], Field(min_length=2), AfterValidator(rises)]
 """Points of two positive numbers, the first rising; straight between on logarithmic scales."""
 
 
@@ -534,167 +528,6 @@ class ChargeProfile(Part):
                 f"constant_current_a {self.constant_current_a}"
             )
         return self
-
-
-class Losses(Part):
-    """Losses of the converter over its active power.
-
-    Attributes:
-        idle_w: whenever it is on.
-        linear: per active power, a fraction.
-        square_per_w: per square of active power.
-    """
-
-    idle_w: NonNegative
-    linear: Fraction
-    square_per_w: NonNegative
-
-
-class VoltageTrip(Part):
-    """A voltage protection.
-
-    Attributes:
-        name: word of the alarm.
-        threshold_pu: of the nominal line-to-neutral voltage.
-        clearing_s: from crossing the threshold until it has ceased to energise.
-    """
-
-    name: Name
-    threshold_pu: Positive
-    clearing_s: Positive
-
-
-class FrequencyTrip(Part):
-    """A frequency protection.
-
-    Attributes:
-        name: word of the alarm.
-        threshold_hz: limit of the frequency.
-        clearing_s: from crossing the threshold until it has ceased to energise.
-    """
-
-    name: Name
-    threshold_hz: Positive
-    clearing_s: Positive
-
-
-class FrequencyTrips(Part):
-    """Frequency protections at one nominal frequency."""
-
-    over: tuple[FrequencyTrip, ...]
-    under: tuple[FrequencyTrip, ...]
-
-
-class Band(Part):
-    """What the converter does while the voltage lies in a band.
-
-    Attributes:
-        low_pu: lower edge.
-        high_pu: upper edge.
-        mode: what it does, in the words of IEEE 1547-2018, 6.4.2.
-        response_s: in the band until the gates block, for modes that block.
-        recovery_s: from the end of blocking until full power.
-    """
-
-    low_pu: NonNegative
-    high_pu: Positive
-    mode: Literal[
-        "continuous operation",
-        "mandatory operation",
-        "permissive operation",
-        "momentary cessation",
-        "cease to energize",
-    ]
-    response_s: NonNegative = 0.01
-    recovery_s: NonNegative = 0.3
-
-
-class RideThrough(Part):
-    """How the converter behaves at abnormal voltage and frequency.
-
-    Attributes:
-        category: abnormal operating performance category of IEEE 1547-2018 that it claims.
-        under_voltage: trips below.
-        over_voltage: trips above.
-        frequency: trips by nominal frequency, ``50`` and ``60``.
-        bands: behaviour by voltage; where none fits it operates continuously.
-    """
-
-    category: Literal["I", "II", "III"]
-    under_voltage: Annotated[tuple[VoltageTrip, ...], Field(min_length=1)]
-    over_voltage: Annotated[tuple[VoltageTrip, ...], Field(min_length=1)]
-    frequency: dict[Literal["50", "60"], FrequencyTrips]
-    bands: tuple[Band, ...]
-
-
-class Island(Part):
-    """What happens when the grid is lost and comes back.
-
-    Attributes:
-        is_possible: whether the converter carries the critical load without a grid.
-        transfer_gap_s: from the loss until it has formed the voltage, detection included.
-        transfer_below_pu: grid voltage below which it leaves a grid that is still there.
-        transfer_after_s: for how long it must be below.
-        overload_s: beyond the apparent power rating in an island until it trips.
-        synchronise_s: of the slip that brings the island in phase with the grid.
-    """
-
-    is_possible: bool
-    transfer_gap_s: NonNegative
-    transfer_below_pu: Fraction
-    transfer_after_s: Positive
-    overload_s: Positive
-    synchronise_s: Positive
-
-
-class EnterService(Part):
-    """When the grid counts as good, and for how long it must.
-
-    Attributes:
-        voltage_pu: window of the voltage.
-        frequency_deviation_hz: window of the frequency less the nominal one.
-        delay_s: of good grid before it comes back after a trip, or from an island.
-    """
-
-    voltage_pu: Window
-    frequency_deviation_hz: Window
-    delay_s: NonNegative
-
-
-class Inverter(Part):
-    """The converter (PCS).
-
-    Attributes:
-        charge_power_w: most active power into its AC terminals, as a positive number.
-        dc_voltage_v: window of its DC terminals.
-        dc_current_max_a: either direction.
-        ac_current_limit_pu: largest phase current over the rated one.
-        ramp_w_per_s: of the active power set-point.
-        ramp_var_per_s: of the reactive power set-point.
-        fast_ramp_w_per_s: of the way to zero after the battery fell silent.
-        response_s: open-loop response to its ramped set-point, 90 % of a step (IEEE 1547-2018).
-        start_delay_s: from turning on, with good grid, to the first current.
-        bms_timeout_s: silence of the battery after which it goes to zero power.
-        losses: of the conversion.
-        ride_through: behaviour at abnormal voltage and frequency.
-        enter_service: coming back.
-        island: loss and return of the grid.
-    """
-
-    charge_power_w: Positive
-    dc_voltage_v: Window
-    dc_current_max_a: Positive
-    ac_current_limit_pu: Positive
-    ramp_w_per_s: Positive
-    ramp_var_per_s: Positive
-    fast_ramp_w_per_s: Positive
-    response_s: Positive
-    start_delay_s: NonNegative
-    bms_timeout_s: Positive
-    losses: Losses
-    ride_through: RideThrough
-    enter_service: EnterService
-    island: Island
 
 
 class Limits(Part):

@@ -8,6 +8,7 @@ import json
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -36,6 +37,25 @@ Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _is_ordered(window: tuple[float, float]) -> tuple[float, float]:
+    if window[0] >= window[1]:
+        raise ValueError(f"lowest {window[0]} is not below highest {window[1]}")
+    return window
+
+
+Window = Annotated[tuple[float, float], AfterValidator(_is_ordered)]
+"""Lowest and highest."""
+
+
+def rises(curve: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    """Refuse a curve whose points do not rise."""
+    places = [place for place, _ in curve]
+    if any(after <= before for before, after in pairwise(places)):
+        raise ValueError(f"the first numbers of the points must rise: {places}")
+    return curve
+
 
 PartT = TypeVar("PartT", bound=BaseModel)
 Location = tuple[int | str, ...]

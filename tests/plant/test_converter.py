@@ -262,7 +262,7 @@ def test_loss_of_mains_forms_an_island_after_exactly_the_gap(gap_s):
 
 
 def test_return_of_mains_takes_the_load_back_without_a_gap():
-    rig = rig_with(-4000.0, load_w=3000.0, return_delay_s=10.0, synchronise_s=1.0)
+    rig = rig_with(-4000.0, load_w=3000.0, synchronise_s=1.0)
     rig.grid.open_relay()
     rig.advance(8.3)
     rig.grid.set_frequency_hz(59.95)

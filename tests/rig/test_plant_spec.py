@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigurationError
-from harness.plant import RigPlant
+from harness.plant import RideMode, RigPlant
 from harness.plant.spec import (
     GeneratorSpec,
     Harmonic,
     LoadKind,
-    RideMode,
     SolarSpec,
     TransferSwitchSpec,
 )
 from harness.rig import product_file
 from harness.rig.files import load_product
 from harness.rig.plant_spec import plant_spec
+from harness.rig.product_inverter import AntiIslanding, Droop, LimitCurve, ReactiveCurve, Rocof
 from harness.roles import GridStep
 
 REPOSITORY = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def test_the_converter_is_the_products(spec):
     assert spec.converter.rated_power_w == 10_000.0
     assert spec.converter.rated_charge_power_w == 8_000.0
     assert spec.converter.bms_timeout_s == 3.0
-    assert spec.converter.return_delay_s == 150.0
+    assert spec.converter.enter_service.delay_s == 150.0
     settings = spec.converter.ride_through
     assert [(trip.name, trip.threshold_pu, trip.clearing_s) for trip in settings.under_voltage] == [
         ("uv1", 0.70, 10.0),
@@ -218,7 +218,12 @@ LEFT_TO_THE_PLANT = {
     "converter": {
         "current_time_constant_s",
         "nominal_frequency_hz",
-        "ride_through",
+        "ride_through.bands",
+        "ride_through.duties",
+        "ride_through.over_frequency",
+        "ride_through.over_voltage",
+        "ride_through.under_frequency",
+        "ride_through.under_voltage",
         "starts_on",
         "thermal_resistance_k_per_w",
         "thermal_time_constant_s",
@@ -236,7 +241,7 @@ def _unlike(product, name):
         update={
             "ratings": product.ratings.model_copy(update={"ac_voltage_v": 120.0}),
             "bms": _other(product.bms),
-            "inverter": _other(product.inverter),
+            "inverter": _other(_all_on(product.inverter)),
         }
     )
 
@@ -265,6 +270,31 @@ def _monitored(product):
     return product.model_copy(update={"bms": bms, "strip": product.strip or strip})
 
 
+def _all_on(inverter):
+    """Switch on what an example product leaves off."""
+    curve = ReactiveCurve(points=((0.9, 0.4), (1.1, -0.4)), response_s=5.0)
+    support = inverter.grid_support.model_copy(
+        update={
+            "priority": "reactive",
+            "volt_var": curve,
+            "volt_watt": LimitCurve(points=((1.06, 1.0), (1.1, 0.2)), response_s=10.0),
+            "droop": Droop(
+                over_dead_band_hz=0.036,
+                under_dead_band_hz=0.036,
+                over_droop=0.05,
+                under_droop=0.05,
+                response_s=5.0,
+            ),
+        }
+    )
+    ride = inverter.ride_through.model_copy(
+        update={"rocof": Rocof(threshold_hz_per_s=3.0), "phase_jump_trip_deg": 60.0}
+    )
+    return inverter.model_copy(
+        update={"anti_islanding": AntiIslanding(), "grid_support": support, "ride_through": ride}
+    )
+
+
 def _other(part):
     """Make a part with each number a little larger, each yes a no, and its tables likewise."""
     changed = {}
@@ -276,9 +306,9 @@ def _other(part):
         elif isinstance(value, float):
             changed[key] = value * 1.01 + 0.001
         elif isinstance(value, tuple) and value and isinstance(value[0], float):
-            changed[key] = tuple(entry + 0.001 for entry in value)
+            changed[key] = tuple(entry * 1.01 + 0.001 if entry else 0.0 for entry in value)
         elif isinstance(value, tuple) and value and isinstance(value[0], tuple):
-            changed[key] = tuple((place, fraction * 0.99) for place, fraction in value)
+            changed[key] = tuple((*row[:-1], row[-1] * 0.99) for row in value)
         elif hasattr(value, "model_copy"):
             changed[key] = _other(value)
     return part.model_copy(update=changed)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigurationError
+from harness.plant.efficiency import LossMap
 from harness.rig.files import find_file, known_names, load_product, load_site
 from harness.rig.product_file import ProductFile
 from harness.rig.toml_file import read_part
@@ -52,7 +53,10 @@ def test_the_nameplate_can_be_reached_within_the_current_limits(name):
     product = load_product(name, REPOSITORY)
     losses = product.inverter.losses
     power_w = product.ratings.discharge_power_w
-    dc_w = power_w + losses.idle_w + losses.linear * power_w + losses.square_per_w * power_w**2
+    most_w = LossMap(losses.power_w, losses.dc_voltage_v, losses.loss_w).loss_at_w(
+        power_w, product.windows.voltage_v[0]
+    )
+    dc_w = power_w + most_w
     at_half_v = {"lfp": 3.2, "zinc_halogen": 1.7}[product.battery.chemistry] * product.battery.cells_in_series
     assert dc_w / at_half_v <= product.bms.discharge_current_limit_a
     assert product.ratings.charge_power_w / at_half_v <= product.bms.charge_current_limit_a

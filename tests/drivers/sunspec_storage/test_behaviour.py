@@ -1,6 +1,7 @@
 """Driver against emulator over a real Modbus line: what it says, what it refuses, and what it survives."""
 
 import asyncio
+import math
 import struct
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from harness.clock import now_s, run_virtual
 from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
 from harness.plant import BatterySpec
 from harness.readings import Voice
-from harness.roles import OperatingState
+from harness.roles import GridStep, OperatingState
 from harness.testing.loopback import can_pair, modbus_pair
 from harness.wires.faults import StreamFaults
 
@@ -21,6 +22,8 @@ from .sunspec_bench import SPEC, Registers, pysunspec2_image, stand, with_conver
 CONN, INV_ST, W_701, DCW_103, W_802, HB = 40186, 40238, 40244, 40101, 40583, 40554
 WMAX_702, W_MAX_RATING_702, ES_703, ENTER_HIGH_703 = 40415, 40391, 40443, 40444
 W_SET, W_SET_ENA, W_SET_RVRT, W_SET_RVRT_TMS, W_SET_RVRT_REM = 40484, 40482, 40486, 40491, 40493
+PF_ENA, PF_RVRT_TMS, PF_VALUE, PF_EXT, VAR_PRIORITY = 40462, 40464, 40519, 40520, 40497
+ENTER_DELAY_703, ENTER_LEFT_703, ENTER_RAMP_703 = 40450, 40456, 40454
 LIMIT_ENA, LIMIT = 40474, 40475
 STOR_CTL_MOD, IN_W_RTE = 40213, 40221
 
@@ -307,6 +310,67 @@ def test_power_falls_back_when_the_reversion_timer_is_over():
     run_virtual(main)
 
 
+def test_a_power_factor_acts_until_its_timer_is_over():
+    """704.PFWInj: under-excited 0.9 while it injects active power, and nothing while it charges."""
+
+    async def main():
+        async with stand() as at:
+            await at.run_at(4000.0)
+            await at.line.write_holding(1, PF_VALUE, [900, 1])
+            await at.line.write_holding(1, PF_RVRT_TMS, [0, 20])
+            await at.line.write_holding(1, PF_ENA, [1])
+            await asyncio.sleep(3.0)
+            ratio = math.tan(math.acos(0.9))
+            assert at.now().converter.reactive_power_var == pytest.approx(-4000.0 * ratio, rel=1e-3)
+            await at.driver.set_power_w(-3000.0)
+            await asyncio.sleep(5.0)
+            assert at.now().converter.reactive_power_var == pytest.approx(0.0, abs=1.0)
+            await at.driver.set_power_w(4000.0)
+            await asyncio.sleep(5.0)
+            assert at.now().converter.reactive_power_var == pytest.approx(-4000.0 * ratio, rel=1e-3)
+            await asyncio.sleep(10.0)
+            assert at.now().converter.reactive_power_var == pytest.approx(0.0, abs=1.0)
+
+    run_virtual(main)
+
+
+def test_reactive_power_may_have_the_priority():
+    async def main():
+        async with stand() as at:
+            at.plant.converter.set_power_w(0.0)
+            await at.line.write_holding(1, VAR_PRIORITY, [1])
+            # VarSetEna, VarSetMod VARS, then VarSet: 6 kvar.
+            await at.line.write_holding(1, VAR_PRIORITY - 2, [1, 4])
+            raw = round(6000.0 * 10.0 ** -at.emulator._banks[704].exponent("VarSet"))
+            await at.line.write_holding(1, VAR_PRIORITY + 1, [raw >> 16, raw & 0xFFFF])
+            await at.run_at(9500.0)
+            converter = at.now().converter
+            assert converter.reactive_power_var == pytest.approx(6000.0, rel=1e-3)
+            assert converter.power_w == pytest.approx(8000.0, rel=1e-3)
+
+    run_virtual(main)
+
+
+def test_enter_service_is_what_703_says():
+    """Delay, what is left of it, and the ramp behind it."""
+
+    async def main():
+        async with stand(with_converter(islanding=False)) as at:
+            await at.line.write_holding(1, ENTER_DELAY_703, [0, 30])
+            await at.line.write_holding(1, ENTER_RAMP_703, [0, 100])
+            await at.run_at(5000.0)
+            start_s = now_s()
+            at.now().grid.play([GridStep(0.4, (0.3,) * 3, 60.0), GridStep(500.0, (1.0,) * 3, 60.0)])
+            await asyncio.sleep(0.4 + 10.0)
+            assert at.now().converter.alarms
+            assert await at.line.read_holding(1, ENTER_LEFT_703, 2) == [0, 20]
+            await asyncio.sleep(start_s + 30.4 + 20.0 - now_s())
+            assert at.now().converter.power_w == pytest.approx(2000.0, abs=5.0)
+            assert await at.line.read_holding(1, ENTER_LEFT_703, 2) == [0, 0]
+
+    run_virtual(main)
+
+
 def test_limits_bind_the_command():
     """WMaxLimPct, 702.WMax and the storage limits of 124 act on what is commanded, each way."""
 
@@ -345,7 +409,7 @@ def test_limits_bind_the_command():
         (40001, [1], "illegal address"),
         (40602, [1], "illegal address"),
         (39999, [1], "illegal address"),
-        (40462, [1], "illegal address"),  # 704.PFWInjEna is not implemented
+        (40468, [1], "illegal address"),  # 704.PFWAbsEna is not implemented
     ],
 )
 def test_the_unit_refuses(address, registers, word):
@@ -411,7 +475,7 @@ def test_settings_are_the_writable_points_that_are_there():
             assert settings["703.ESVHi"] == pytest.approx(105.0)
             assert settings["704.WSet"] == 0.0
             assert settings["123.WMaxLimPct"] == 100.0
-            assert "704.PFWInj.PF" not in settings  # not implemented
+            assert "704.PFWAbs.PF" not in settings  # not implemented
             assert "701.W" not in settings  # no setting
             assert "702.WMaxRtg" not in settings  # read-only
 
