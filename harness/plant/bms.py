@@ -26,6 +26,7 @@ import numpy as np
 from harness.plant.battery import FloatArray
 from harness.plant.bms_spec import BmsSpec, SensorSpec
 from harness.plant.connection import CONTACTOR, FUSE, PRECHARGE, Connection
+from harness.plant.gas import Enclosure
 from harness.plant.insulation import Insulation, InsulationMonitor
 from harness.plant.lines import Line
 from harness.plant.rack import Battery
@@ -38,6 +39,8 @@ OVER_CURRENT_CHARGE = "over_current_charge"
 OVER_CURRENT_DISCHARGE = "over_current_discharge"
 OVER_TEMPERATURE = "over_temperature"
 UNDER_TEMPERATURE = "under_temperature"
+HYDROGEN = "hydrogen"
+CELL_IMBALANCE = "cell_imbalance"
 INSULATION = "insulation"
 CELL_SUM_MISMATCH = "cell_sum_mismatch"
 CURRENT_MISMATCH = "current_mismatch"
@@ -53,6 +56,7 @@ ALARMS = (
     OVER_CURRENT_DISCHARGE,
     OVER_TEMPERATURE,
     UNDER_TEMPERATURE,
+    HYDROGEN,
     INSULATION,
     CELL_SUM_MISMATCH,
     CURRENT_MISMATCH,
@@ -64,9 +68,11 @@ ALARMS = (
     PRECHARGE,
     FUSE,
 )
-"""Every alarm there is."""
+"""Every alarm there is; each may be a warning, and ``CELL_IMBALANCE`` is one alone."""
 
-_FORBIDS_CHARGE = frozenset({CELL_OVER_VOLTAGE, OVER_CURRENT_CHARGE, OVER_TEMPERATURE, UNDER_TEMPERATURE})
+_FORBIDS_CHARGE = frozenset(
+    {CELL_OVER_VOLTAGE, OVER_CURRENT_CHARGE, OVER_TEMPERATURE, UNDER_TEMPERATURE, HYDROGEN}
+)
 _FORBIDS_DISCHARGE = frozenset(
     {CELL_UNDER_VOLTAGE, OVER_CURRENT_DISCHARGE, OVER_TEMPERATURE, UNDER_TEMPERATURE}
 )
@@ -110,6 +116,7 @@ class Bms:
         connection: contactors, fuse and link.
         insulation: between string and earth.
         monitor: what measures it; None: nothing does.
+        enclosure: the air around the cells, with the hydrogen in it; None: nobody looks.
         current_sensor: of the string's current.
         second_current_sensor: where there is one.
         voltage_sensor: of the string's voltage.
@@ -149,6 +156,10 @@ class Bms:
         monitor = spec.insulation.monitor
         self.monitor = InsulationMonitor(monitor, self.insulation) if monitor is not None else None
         fuse = self.connection.fuse
+        hydrogen, balancing = spec.hydrogen, spec.balancing
+        self.enclosure = Enclosure(hydrogen, self._note) if hydrogen is not None else None
+        self._next_balance_s = math.inf if balancing is None else balancing.interval_s
+        self._is_balancing = False
         # What a plausible difference of voltages is a fraction of; an empty string has the same tolerance.
         self._nominal_v = spec.charge_voltage_limit_v
         self._is_far = False
@@ -306,10 +317,16 @@ class Bms:
     @property
     def next_event_s(self) -> float:
         """Next alarm, contactor or level that is due."""
+        due_s = min(self._timers.next_due_s, self._next_balance_s)
+        if self.enclosure is not None:
+            made_m3_per_h = self.string.hydrogen_m3_per_h
+            for level in self._hydrogen_levels:
+                due_s = min(due_s, self._now_s + self.enclosure.due_in_s(level, made_m3_per_h))
         if self._is_calm:
-            return self._timers.next_due_s
-        due_s = min(self._timers.next_due_s, self.connection.next_event_s)
-        return due_s if self.monitor is None else min(due_s, self._now_s + self.monitor.due_in_s)
+            return due_s
+        if self.monitor is not None:
+            due_s = min(due_s, self._now_s + self.monitor.due_in_s)
+        return min(due_s, self.connection.next_event_s)
 
     @property
     def step_hint_s(self) -> float:
@@ -382,6 +399,8 @@ class Bms:
         true_a = self.string.current_a
         if not self._is_calm or not -self._fuse_a < true_a < self._fuse_a:
             self._advance_parts(duration_s)
+        if self.enclosure is not None:
+            self.enclosure.advance(duration_s, self.string.hydrogen_m3_per_h)
         if true_a != 0.0 or self.contactor_closed:
             sensor = self.current_sensor
             current_a = true_a * sensor.gain + sensor.offset if sensor.held is None else sensor.held
@@ -403,6 +422,8 @@ class Bms:
             self._judge_ends()
         else:
             self._timers.clear("full")
+        if self._now_s >= self._next_balance_s:
+            self._balance()
 
     @property
     def _is_ready(self) -> bool:
@@ -467,12 +488,39 @@ class Bms:
 
     def _judge_insulation(self, monitor: InsulationMonitor) -> None:
         monitor.settle()
-        self._other_warnings = frozenset({INSULATION} if monitor.is_warning else ())
+        low = {INSULATION} if monitor.is_warning else set()
+        self._other_warnings = self._other_warnings - {INSULATION} | low
         self.warnings = self._level_warnings | self._other_warnings
         if monitor.is_alarm and INSULATION not in self.alarms:
             self.alarms |= {INSULATION}
             if monitor.spec.opens:
                 self.connection.open()
+
+    def _balance(self) -> None:
+        """Decide which cells are bled, and whether the cells differ too much."""
+        spec = self.spec.balancing
+        if spec is None:
+            return
+        self._next_balance_s = spec.interval_s * (math.floor(self._now_s / spec.interval_s + 1e-9) + 1)
+        cells_v = self.cell_voltage_sensors.values()
+        low_v, high_v = float(cells_v.min()), float(cells_v.max())
+        is_wide = high_v - low_v > spec.warning_spread_v
+        self._other_warnings = self._other_warnings - {CELL_IMBALANCE} | (
+            {CELL_IMBALANCE} if is_wide else set()
+        )
+        self.warnings = self._level_warnings | self._other_warnings
+        current_a = self.current_sensor.value()
+        is_resting = abs(current_a) < spec.rest_current_a
+        may = (spec.while_resting and is_resting) or (
+            spec.while_charging and current_a <= -spec.rest_current_a
+        )
+        spread_v = spec.stop_spread_v if self._is_balancing else spec.start_spread_v
+        bled = (cells_v > low_v + spec.stop_spread_v) & (cells_v >= spec.from_cell_v)
+        if not may or high_v - low_v <= spread_v:
+            bled[:] = False
+        self._is_balancing = bool(bled.any())
+        if not np.array_equal(bled, self.string.balancing):
+            self.string.set_balancing(bled)
 
     def _judge_strip(self) -> None:
         """Set the estimate right once the string is empty."""
@@ -527,7 +575,19 @@ class Bms:
             -spec.under_temperature_alarm_degc,
             kelvins,
         )
-        self._levels = (over, under, charge, discharge, hot, cold)
+        hydrogen = spec.hydrogen
+        gas = _Levels(HYDROGEN, math.inf, math.inf, math.inf, 0.0)
+        if hydrogen is not None:
+            gas = _Levels(HYDROGEN, hydrogen.warning, hydrogen.limit, hydrogen.alarm, hydrogen.hysteresis)
+        self._levels = (over, under, charge, discharge, hot, cold, gas)
+        self._quiet_hydrogen = gas.lowest
+        self._hydrogen_levels = (
+            gas.warning,
+            gas.limit,
+            gas.alarm,
+            gas.warning - gas.hysteresis,
+            gas.limit - gas.hysteresis,
+        )
         # Between these no level is reached, and a look at all cells is left out.
         cells, degc = self.cell_voltage_sensors, self.temperature_sensors
         self._cell_errors_v = (cells.lowest_offset, cells.highest_offset)
@@ -587,7 +647,12 @@ class Bms:
             return False
         (cold_degc, hot_degc), (charge_a, most_a) = self._quiet_degc, self._quiet_a
         coldest_degc, hottest_degc = self.string.temperature_bounds_degc()
-        return cold_degc <= coldest_degc and hottest_degc <= hot_degc and charge_a <= discharge_a <= most_a
+        return (
+            cold_degc <= coldest_degc
+            and hottest_degc <= hot_degc
+            and charge_a <= discharge_a <= most_a
+            and (self.enclosure is None or self.enclosure.share <= self._quiet_hydrogen)
+        )
 
     def _judge_levels(self) -> None:
         spec, sensor = self.spec, self.current_sensor
@@ -607,6 +672,7 @@ class Bms:
             discharge_a / spec.discharge_current_limit_a,
             max(cells_degc),
             -min(cells_degc),
+            0.0 if self.enclosure is None else self.enclosure.share,
         )
         warnings = []
         for levels, value in zip(self._levels, values, strict=True):

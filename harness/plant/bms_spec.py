@@ -177,6 +177,56 @@ class StripSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HydrogenSpec:
+    """Hydrogen in the enclosure, and the three levels of its detector.
+
+    The alarm is a quarter of the lower explosive limit of 4 %, from memory; warning and limit are ours.
+
+    Attributes:
+        volume_m3: of air.
+        airflow_m3_per_h: with its fan.
+        natural_fraction: of that, without.
+        warning: more than this share warns.
+        limit: more than this forbids charging.
+        alarm: more than this opens.
+        hysteresis: by which it must be back.
+    """
+
+    volume_m3: float
+    airflow_m3_per_h: float
+    natural_fraction: float = 0.1
+    warning: float = 0.004
+    limit: float = 0.008
+    alarm: float = 0.01
+    hysteresis: float = 0.001
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BalancingSpec:
+    """When bleed resistors discharge the highest cells; all numbers are ours.
+
+    Attributes:
+        start_spread_v: between highest and lowest cell, beyond which it begins.
+        stop_spread_v: what is above the lowest cell by more than this is bled; less, and it ends.
+        from_cell_v: lower cells are not bled: where the open-circuit voltage is flat it tells nothing.
+        rest_current_a: less than this, either direction, is rest.
+        while_charging: whether it balances then.
+        while_resting: whether it balances then.
+        interval_s: between two decisions, at multiples of it.
+        warning_spread_v: between highest and lowest cell, beyond which it warns.
+    """
+
+    start_spread_v: float = 0.010
+    stop_spread_v: float = 0.005
+    from_cell_v: float = 0.0
+    rest_current_a: float = 1.0
+    while_charging: bool = True
+    while_resting: bool = True
+    interval_s: float = 60.0
+    warning_spread_v: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BmsSpec:
     """Limits, sensors and contactors of a battery management system.
 
@@ -243,6 +293,8 @@ class BmsSpec:
         fuse: of the string; None: none.
         insulation: between string and earth, and what monitors it.
         strip: of chemistries that need one; None refuses it.
+        balancing: of strings with bleed resistors; None: none.
+        hydrogen: of chemistries that make it, in their enclosure; None: nobody looks.
     """
 
     charge_voltage_limit_v: float = 56.0
@@ -302,3 +354,5 @@ class BmsSpec:
     fuse: FuseSpec | None = field(default_factory=FuseSpec)
     insulation: InsulationSpec = field(default_factory=InsulationSpec)
     strip: StripSpec | None = None
+    balancing: BalancingSpec | None = None
+    hydrogen: HydrogenSpec | None = None

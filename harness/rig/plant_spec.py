@@ -7,9 +7,11 @@ from dataclasses import replace
 from harness.errors import ConfigurationError
 from harness.plant.anti_islanding import SandiaShift
 from harness.plant.bms_spec import (
+    BalancingSpec,
     BmsSpec,
     ContactorSpec,
     FuseSpec,
+    HydrogenSpec,
     InsulationMonitorSpec,
     InsulationSpec,
     PlausibilitySpec,
@@ -281,6 +283,37 @@ def _bms(product: ProductFile) -> BmsSpec:
             needs_permission=strip.needs_permission,
             load_ohm=strip.load_ohm,
         ),
+        balancing=_balancing(bms.balancing),
+        hydrogen=_hydrogen(bms.hydrogen),
+    )
+
+
+def _balancing(balancing: product_file.Balancing | None) -> BalancingSpec | None:
+    if balancing is None:
+        return None
+    return BalancingSpec(
+        start_spread_v=balancing.start_spread_v,
+        stop_spread_v=balancing.stop_spread_v,
+        from_cell_v=balancing.from_cell_v,
+        rest_current_a=balancing.rest_current_a,
+        while_charging=balancing.while_charging,
+        while_resting=balancing.while_resting,
+        interval_s=balancing.interval_s,
+        warning_spread_v=balancing.warning_spread_v,
+    )
+
+
+def _hydrogen(hydrogen: product_file.Hydrogen | None) -> HydrogenSpec | None:
+    if hydrogen is None:
+        return None
+    return HydrogenSpec(
+        volume_m3=hydrogen.volume_m3,
+        airflow_m3_per_h=hydrogen.airflow_m3_per_h,
+        natural_fraction=hydrogen.natural_fraction,
+        warning=hydrogen.warning,
+        limit=hydrogen.limit,
+        alarm=hydrogen.alarm,
+        hysteresis=hydrogen.hysteresis,
     )
 
 

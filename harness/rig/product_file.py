@@ -391,6 +391,69 @@ class Insulation(Part):
     monitor: InsulationMonitor | None = None
 
 
+class Hydrogen(Part):
+    """Hydrogen in the enclosure of a chemistry that makes it, and the levels of its detector.
+
+    Attributes:
+        volume_m3: of air.
+        airflow_m3_per_h: with its fan.
+        natural_fraction: of that, without.
+        warning: more than this share warns.
+        limit: more than this forbids charging.
+        alarm: more than this opens the contactors.
+        hysteresis: by which it must be back.
+    """
+
+    volume_m3: Positive
+    airflow_m3_per_h: Positive
+    natural_fraction: Annotated[float, Field(gt=0.0, le=1.0)]
+    warning: Fraction
+    limit: Fraction
+    alarm: Fraction
+    hysteresis: Fraction
+
+    @model_validator(mode="after")
+    def _rises(self) -> Hydrogen:
+        if not self.hysteresis < self.warning < self.limit < self.alarm:
+            raise ValueError(
+                f"hysteresis {self.hysteresis}, warning {self.warning}, limit {self.limit}, "
+                f"alarm {self.alarm}: allowed: each above the one before"
+            )
+        return self
+
+
+class Balancing(Part):
+    """When bleed resistors discharge the highest cells.
+
+    Attributes:
+        start_spread_v: between highest and lowest cell, beyond which it begins.
+        stop_spread_v: what is above the lowest cell by more than this is bled.
+        from_cell_v: lower cells are not bled.
+        rest_current_a: less than this, either direction, is rest.
+        while_charging: whether it balances then.
+        while_resting: whether it balances then.
+        interval_s: between two decisions.
+        warning_spread_v: between highest and lowest cell, beyond which it warns.
+    """
+
+    start_spread_v: Positive
+    stop_spread_v: Positive
+    from_cell_v: NonNegative
+    rest_current_a: Positive
+    while_charging: bool
+    while_resting: bool
+    interval_s: Positive
+    warning_spread_v: Positive
+
+    @model_validator(mode="after")
+    def _stops_before_it_starts(self) -> Balancing:
+        if self.stop_spread_v >= self.start_spread_v:
+            raise ValueError(
+                f"stop_spread_v {self.stop_spread_v}: allowed: below start_spread_v {self.start_spread_v}"
+            )
+        return self
+
+
 class Bms(Part):
     """The battery management system.
 
@@ -426,6 +489,8 @@ class Bms(Part):
         precharge: of the DC link.
         fuse: of the string; None: none.
         insulation: of the string.
+        balancing: of the cells; None: none.
+        hydrogen: in the enclosure; None: nobody looks.
     """
 
     protocol: Literal["pylontech_1.2", "pylontech_1.3"]
@@ -459,6 +524,8 @@ class Bms(Part):
     precharge: Precharge
     fuse: Fuse | None = None
     insulation: Insulation
+    balancing: Balancing | None = None
+    hydrogen: Hydrogen | None = None
 
     @model_validator(mode="after")
     def _warns_first(self) -> Bms:

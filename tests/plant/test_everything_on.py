@@ -24,7 +24,9 @@ from harness.roles import GridStep
 EVERYTHING = PlantSpec(
     battery=BatterySpec(cells_in_parallel=67),
     converter=ConverterSpec(
-        starts_on=True, bms_timeout_s=None, return_delay_s=3.0, enter_frequency_hz=(-3.0, 1.0)
+        starts_on=True,
+        bms_timeout_s=None,
+        enter_service=EnterService(delay_s=3.0, frequency_hz=(-3.0, 1.0)),
     ),
     grid=GridSpec(rise_time_s=0.0005, harmonics=(Harmonic(order=5, fraction=0.02),)),
     load=LoadSpec(

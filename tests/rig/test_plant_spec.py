@@ -255,6 +255,8 @@ def _monitored(product):
     )
     bms = bms.model_copy(
         update={
+            "balancing": bms.balancing or _BALANCING,
+            "hydrogen": bms.hydrogen or _HYDROGEN,
             "sensors": bms.sensors.model_copy(update={"second_current": second}),
             "insulation": bms.insulation.model_copy(update={"monitor": monitor}),
         }
@@ -293,6 +295,27 @@ def _all_on(inverter):
     return inverter.model_copy(
         update={"anti_islanding": AntiIslanding(), "grid_support": support, "ride_through": ride}
     )
+
+
+_BALANCING = product_file.Balancing(
+    start_spread_v=0.02,
+    stop_spread_v=0.01,
+    from_cell_v=1.5,
+    rest_current_a=2.0,
+    while_charging=True,
+    while_resting=True,
+    interval_s=30.0,
+    warning_spread_v=0.2,
+)
+_HYDROGEN = product_file.Hydrogen(
+    volume_m3=1.0,
+    airflow_m3_per_h=5.0,
+    natural_fraction=0.2,
+    warning=0.003,
+    limit=0.007,
+    alarm=0.009,
+    hysteresis=0.002,
+)
 
 
 def _other(part):
