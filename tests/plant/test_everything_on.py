@@ -7,6 +7,7 @@ import pytest
 from harness.plant import (
     BatterySpec,
     ConverterSpec,
+    EnterService,
     GeneratorSpec,
     GridSpec,
     Harmonic,
