@@ -94,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         "emulate", _emulate, "Serve a rig's emulators in real time, and write a rig file that points at them."
     )
     emulate.add_argument("--write", metavar="PATH", help="of the rig file (default: <rig>_emulated.toml)")
+    emulate.add_argument(
+        "--without", action="append", default=[], metavar="DEVICE", help="leave a device on CAN out"
+    )
     arm = command("arm", _arm, "Permit a rig to be energised, for a time.")
     arm.add_argument("--person", required=True, help="who answers for it")
     arm.add_argument("--minutes", type=float, default=60.0, help="how long (default: 60)")
@@ -231,9 +234,10 @@ def _emulate(options: Any) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), seed=rig.seed)
-        async with serve(setup) as served:
+        async with serve(setup, options.without) as served:
             write_rig(served, path)
-            print(f"{rig.name}: {len(rig.devices)} emulators in real time; rig file: {path}", flush=True)
+            count = len(rig.devices) - len(set(options.without))
+            print(f"{rig.name}: {count} emulators in real time; rig file: {path}", flush=True)
             print(f"  rackproof arm {path} --person NAME", flush=True)
             print(f"  pytest testplans/ --rig={path}", flush=True)
             print("stop with Ctrl-C", flush=True)

@@ -64,17 +64,19 @@ class Conductor:
         Raises:
             ConfigurationError: with every mistake.
         """
-        if option.emulate not in (None, "all"):
+        some = option.emulate not in (None, "all")
+        if some and "/" in option.emulate:
             raise ConfigurationError(
-                f"--emulate={option.emulate}: emulating some devices of a rig needs a plant that follows a "
-                "measured current, which is not there yet; use --emulate for all devices"
+                f"--emulate {option.emulate}: a path is no device; put the path before --emulate, "
+                "or write --emulate=all"
             )
         session = RigSession(
             Choice(
                 rig=option.rig,
                 product=option.product,
                 site=option.site,
-                emulate=option.emulate is not None,
+                emulate=option.emulate == "all",
+                stand_ins=tuple(dict.fromkeys(option.emulate.split(","))) if some else (),
                 form=option.form,
                 serial=option.serial,
                 seed=option.seed,
@@ -121,7 +123,9 @@ class Conductor:
         """Say on what the plans run."""
         session = self.rig_session
         clock = "virtual time" if session.is_virtual else "wall clock"
-        kind = "emulated" if session.is_emulated else "HARDWARE"
+        kind = "emulated" if session.choice.emulate or session.rig.emulated else "HARDWARE"
+        if session.choice.stand_ins:
+            kind += f", {' and '.join(session.choice.stand_ins)} emulated here"
         f0s = "/".join(f"{f0:g}" for f0 in session.frequencies_hz())
         return [
             (

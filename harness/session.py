@@ -28,6 +28,7 @@ from harness.rig.product_file import ProductFile
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
 from harness.rig.site_file import SiteFile
+from harness.rig.stand_in import stand_in_refusals
 from harness.safety.arming import arming_of
 from harness.safety.rest import come_to_rest, snapshot, switch_off
 from harness.seeded_faults import SeededFault
@@ -46,6 +47,7 @@ class Choice:
         product: name or path; None takes the rig's.
         site: name or path; None takes the rig's.
         emulate: whether all devices stand on emulators inside this process.
+        stand_ins: devices that do, where the others are real.
         form: of long plans; None takes ``ci`` where emulated, else ``full``.
         serial: of the unit; None where there is none.
         seed: of everything random; None takes the rig's.
@@ -60,6 +62,7 @@ class Choice:
     product: str | None = None
     site: str | None = None
     emulate: bool = False
+    stand_ins: tuple[str, ...] = ()
     form: Form | None = None
     serial: str | None = None
     seed: int | None = None
@@ -102,6 +105,7 @@ class RigSession:
             mistakes.append(
                 f"--emulate: rig {rig.name} is served by emulators in another process already; leave it out"
             )
+        mistakes += stand_in_refusals(rig, choice.stand_ins)
         if mistakes or product is None or site is None:
             raise ConfigurationError(*mistakes)
         self.product: ProductFile = product
@@ -134,8 +138,8 @@ class RigSession:
 
     @property
     def is_emulated(self) -> bool:
-        """Whether no real product stands on the rig."""
-        return self.choice.emulate or self.rig.emulated
+        """Whether the product on the rig is not real, or not all of it."""
+        return self.choice.emulate or self.rig.emulated or bool(self.choice.stand_ins)
 
     def frequencies_hz(self) -> tuple[float, ...]:
         """Nominal frequencies that rig and product can both do; the rig's first one is the default."""
@@ -174,6 +178,7 @@ class RigSession:
                     "product_file": self.product.model_dump(mode="json", exclude_none=True),
                     "site": self.site.name,
                     "seeded_faults": [str(fault) for fault in self.seeded_faults],
+                    **({"stand_ins": self.choice.stand_ins} if self.choice.stand_ins else {}),
                 },
             )
             attempt = Attempt(
@@ -204,6 +209,7 @@ class RigSession:
             note=run.command,
             traffic=Traffic(traffic_folder),
             on_far_side=self._sow if self.seeded_faults else None,
+            stand_ins=self.choice.stand_ins,
         )
 
     def _sow(self, side: FarSide) -> None:

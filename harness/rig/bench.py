@@ -6,7 +6,7 @@ A bench opens everything or says, device by device, why it could not; it closes 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -16,6 +16,7 @@ from harness.readings import Note, Observe, Voice
 from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import CanWire, Device, ModbusTcpWire, RigFile, VisaWire
+from harness.rig.stand_in import standing_in
 from harness.roles import ROLES
 from harness.wires.traffic import Traffic
 
@@ -75,6 +76,7 @@ class Setup:
         traffic: logs what the lines carry.
         on_far_side: is shown the emulated world before anything is opened (seeded faults).
         find_driver: looks a driver's folder up.
+        stand_ins: devices that are emulated although the others are real.
     """
 
     rig: RigFile
@@ -86,6 +88,7 @@ class Setup:
     traffic: Traffic = field(default_factory=Traffic)
     on_far_side: Callable[[FarSide], None] | None = None
     find_driver: FindDriver = find_driver
+    stand_ins: tuple[str, ...] = ()
 
     def voice(self, device: str) -> Voice:
         """Give a device its way to the record."""
@@ -96,12 +99,13 @@ class Setup:
 
 
 @contextlib.asynccontextmanager
-async def far_side(setup: Setup, *, expose_can: bool = False) -> Any:
+async def far_side(setup: Setup, *, expose_can: bool = False, without: Collection[str] = ()) -> Any:
     """Stand every device of the rig on its emulator, over one plant, and serve it on loopback.
 
     Args:
         setup: the rig and its product.
         expose_can: also serve CAN lines as socketcand on TCP, for a harness in another process.
+        without: devices on CAN that are left out; who is at the line's other end stands in for them.
 
     Yields:
         The FarSide.
@@ -114,6 +118,8 @@ async def far_side(setup: Setup, *, expose_can: bool = False) -> Any:
     side = FarSide(plant)
     async with contextlib.AsyncExitStack() as stack:
         for name, device in rig.devices.items():
+            if name in without:
+                continue
             folder = setup.find_driver(device.driver)
             options = _options(device, folder)
             side.emulators[name] = folder.Emulator(name, plant, options)
@@ -152,7 +158,7 @@ async def _serve_can(
         stack.push_async_callback(line.close)
         side.can_lines[wire_name] = line
         for name, device in rig.devices.items():
-            if wire_name in (device.wire, device.hears):
+            if wire_name in (device.wire, device.hears) and name in side.emulators:
                 cast("Any", side.emulators[name]).attach(line.port(name))
         if expose_can:
             server = SocketcandServer(line, wire.channel)
@@ -313,6 +319,7 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
         wanted = {n: d for n, d in rig.devices.items() if only is None or n in only}
         troubles: list[str] = []
         lines, broken = await _open_lines(bench, wanted, stack)
+        stand_in = await stack.enter_async_context(standing_in(bench, lines)) if setup.stand_ins else None
         for name, device in wanted.items():
             if device.wire in broken:
                 troubles.append(f"{name} ({device.driver}): {broken[device.wire]}")
@@ -326,6 +333,8 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
             raise BenchError(
                 f"rig {rig.name}: {len(troubles)} of {len(wanted)} devices cannot be opened:{outline}"
             )
+        if stand_in is not None:
+            await stack.enter_async_context(stand_in.following())
         yield bench
 
 

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 
+from harness.errors import ConfigurationError
 from harness.rig.bench import FarSide, Setup, far_side
 from harness.rig.rig_file import CanWire, ModbusTcpWire, RigFile, VisaWire
+from harness.rig.toml_file import unknown
 
 _PACE_S = 0.05
 """How often the plant is brought to the present when nobody asks: far below any time-out in it."""
 
 
 @contextlib.asynccontextmanager
-async def serve(setup: Setup) -> AsyncIterator[RigFile]:
-    """Serve all devices of a rig on loopback ports; yields the rig file of what is served."""
-    async with far_side(setup, expose_can=True) as side:
+async def serve(setup: Setup, without: Collection[str] = ()) -> AsyncIterator[RigFile]:
+    """Serve the devices of a rig on loopback ports; yields the rig file of what is served.
+
+    Args:
+        setup: the rig and its product.
+        without: devices on CAN that are not served.
+
+    Raises:
+        ConfigurationError: a device to leave out is unknown, or stands on no CAN wire.
+    """
+    rig = setup.rig
+    for name in without:
+        if name not in rig.devices:
+            raise ConfigurationError(f"--without {name}: {unknown('device', name, rig.devices)}")
+        wire = rig.devices[name].wire
+        if not isinstance(rig.wires[wire], CanWire):
+            raise ConfigurationError(
+                f"--without {name}: it stands on wire {wire}, which is {rig.wires[wire].kind}; "
+                "allowed: a device on CAN, where another may speak in its place"
+            )
+    async with far_side(setup, expose_can=True, without=without) as side:
         pace = asyncio.create_task(_keep_pace(side), name="plant")
         try:
             yield pointed_at(setup.rig, side.addresses)

@@ -156,6 +156,20 @@ class Device(Part):
     hears: Name | None = None
 
 
+class Emulation(Part):
+    """What an emulated device follows where the others are real.
+
+    Attributes:
+        battery_current: the reading that is the battery's current, ``<power analyzer>.battery_dc.current_a``.
+        poll_s: how often it is asked for.
+        stale_s: how long a value holds; an older one counts as zero.
+    """
+
+    battery_current: str
+    poll_s: Positive = 1.0
+    stale_s: Positive = 3.0
+
+
 class RigFile(Part):
     """One physical set-up.
 
@@ -172,6 +186,7 @@ class RigFile(Part):
         phases: of the AC side.
         allowed_hazards: classes of plans that may run here.
         seed: of everything random in an emulated run.
+        emulation: what an emulated device follows where the others are real.
     """
 
     name: Name
@@ -191,6 +206,7 @@ class RigFile(Part):
     topology: Topology
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
     envelope: Envelope | None = None
+    emulation: Emulation | None = None
 
     def summary(self) -> dict[str, Any]:
         """Everything for the record, as JSON would hold it, addresses without ports."""
@@ -242,6 +258,7 @@ class _Parts:
     wire_names: Collection[str]
     device_names: Collection[str]
     nominal_voltage_v: object
+    emulation: Emulation | None
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> _Parts:
@@ -257,7 +274,7 @@ class _Parts:
             wire = _sound(kinds[kind], entry) if isinstance(kind, str) and kind in kinds else None
             if wire is not None:
                 sound_wires[name] = wire
-        topology = table.get("topology")
+        topology, emulation = table.get("topology"), table.get("emulation")
         return cls(
             wires=sound_wires,
             devices={n: d for n, entry in devices.items() if (d := _sound(Device, entry)) is not None},
@@ -266,6 +283,7 @@ class _Parts:
             wire_names=wires.keys(),
             device_names=devices.keys(),
             nominal_voltage_v=table.get("nominal_voltage_v"),
+            emulation=_sound(Emulation, emulation) if isinstance(emulation, Mapping) else None,
         )
 
     def disagreements(self, find_driver: FindDriver) -> Iterator[str]:
@@ -275,6 +293,7 @@ class _Parts:
         yield from self._crowded_wires()
         yield from self._one_address_twice()
         yield from self._triggers_without_ends()
+        yield from self._current_of_nothing()
         if self.topology is not None:
             yield from self._topology_disagreements(self.topology)
 
@@ -355,6 +374,18 @@ class _Parts:
                     yield f"triggers.{name}.{end}: {unknown('device', device, self.device_names)}"
             if trigger.from_device == trigger.to_device:
                 yield f"triggers.{name}: from_device and to_device are both {trigger.to_device!r}"
+
+    def _current_of_nothing(self) -> Iterator[str]:
+        if self.emulation is None:
+            return
+        at, asked = "emulation.battery_current", self.emulation.battery_current
+        device, _, reading = asked.partition(".")
+        if device not in self.device_names:
+            yield f"{at} = {asked!r}: {unknown('device', device, self.device_names)}"
+        elif reading != "battery_dc.current_a":
+            yield f"{at} = {asked!r}: allowed: '{device}.battery_dc.current_a'"
+        else:
+            yield from self._of_role(at, device, "power_analyzer")
 
     def _topology_disagreements(self, topology: Topology) -> Iterator[str]:
         yield from self._of_role("topology.source.device", topology.source.device, "grid_source")
