@@ -91,10 +91,12 @@ class Conductor:
             ("numprocesses", "xdist"),
             ("reruns", "re-runs"),
             ("random_order_bucket", "random order"),
+            ("randomly_reorganize", "random order (pytest-randomly)"),
         ):
             if getattr(option, plugin, None) and not session.is_virtual:
                 raise ConfigurationError(
-                    f"{why} on hardware: one rig, one order, one attempt at a time; switch it off"
+                    f"{why} on hardware: one rig, one order, one attempt at a time; leave it out, or switch "
+                    "the plugin off (-p no:NAME)"
                 )
         return cls(session, option, stream)
 
@@ -207,8 +209,13 @@ class Conductor:
             return report
         error = None if call.excinfo is None else call.excinfo.value
         if call.when == "teardown":
-            if error is not None and isinstance(error, RackproofError):
-                report.longrepr = f"{run.name}: closing the bench: {error}"
+            if isinstance(error, Exception):
+                verdict = run.closing_failed(error)
+                report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
+                if isinstance(error, RackproofError):
+                    report.longrepr = f"{run.name}: closing the bench: {error}"
+                self.live.plan = run.name
+                self.live.end(verdict.words, run.message, run.rig_s)
             return report
         verdict = run.conclude(error)
         report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
@@ -240,7 +247,7 @@ class Conductor:
         self.trouble = f"closing the bench: {error}"
         run = self.rig_session.run
         if run is not None:
-            run.note("closing", {"error": str(error)}, run.journal.last_s)
+            run.closing_failed(self.trouble)
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -257,10 +264,28 @@ class Conductor:
         self.sealed_in = run.folder
         write_junit(run.folder)
         write_report(run.folder)
+        self._file(session, run.folder)
         verdicts = [each.verdict for each in self.runs]
         is_clean = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if is_clean and Verdict.NOT_TESTABLE in verdicts and not self.option.allow_not_testable:
             session.exitstatus = EXIT_NOT_TESTABLE
+
+    def _file(self, session: pytest.Session, folder: Path) -> None:
+        """Give the database the run's row; in virtual time only if asked for: it takes half a second."""
+        place: Path | str | None = self.option.store or (
+            None if self.rig_session.is_virtual else folder.parent
+        )
+        if place is None:
+            return
+        from harness.record.store import file_once  # noqa: PLC0415 - SQLAlchemy, for this alone
+
+        try:
+            file_once(folder, place)
+        except RackproofError as error:
+            later = f"file it later: rackproof file {folder} --store URL"
+            self.trouble = f"the run is sealed and not filed: {error}; {later}"
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say where the record is, and what was not run."""

@@ -22,6 +22,7 @@ from harness.plans import HAZARDS, Form, PlanSpec
 from harness.readings import Observe, Reading, Waveform
 from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
 from harness.requirements import Requirements
+from harness.rig.agreement import disagreements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.files import find_file, given_values, parse_product, parse_rig, parse_site
 from harness.rig.product_file import ProductFile
@@ -106,6 +107,8 @@ class RigSession:
                 f"--emulate: rig {rig.name} is served by emulators in another process already; leave it out"
             )
         mistakes += stand_in_refusals(rig, choice.stand_ins)
+        if product is not None:
+            mistakes += disagreements(rig, product)
         if mistakes or product is None or site is None:
             raise ConfigurationError(*mistakes)
         self.product: ProductFile = product
@@ -426,6 +429,15 @@ class PlanRun:
         self.verdict = Verdict.worst([ended, self.judge.worst()])
         self.message = "\n".join(causes)
         self.recorder.outcome(self.verdict, self.message)
+        return self.verdict
+
+    def closing_failed(self, error: Exception) -> Verdict:
+        """Take an error of closing the bench after this plan: its verdict is ERROR, or what is worse."""
+        kind = "" if isinstance(error, RackproofError) else f"{type(error).__name__}: "
+        trouble = f"closing the bench: {kind}{error}"
+        self.verdict = Verdict.worst([self.verdict or Verdict.ERROR, Verdict.ERROR])
+        self.message = "\n".join(filter(None, [self.message, trouble]))
+        self.session.open_run().closing_failed(trouble)
         return self.verdict
 
 

@@ -293,6 +293,7 @@ class _Parts:
         yield from self._crowded_wires()
         yield from self._one_address_twice()
         yield from self._triggers_without_ends()
+        yield from self._two_skews(find_driver)
         yield from self._current_of_nothing()
         if self.topology is not None:
             yield from self._topology_disagreements(self.topology)
@@ -374,6 +375,26 @@ class _Parts:
                     yield f"triggers.{name}.{end}: {unknown('device', device, self.device_names)}"
             if trigger.from_device == trigger.to_device:
                 yield f"triggers.{name}: from_device and to_device are both {trigger.to_device!r}"
+
+    def _two_skews(self, find_driver: FindDriver) -> Iterator[str]:
+        """A recorder's driver has to know the skew of its trigger, which the rig file says of the wire."""
+        for name, trigger in self.triggers.items():
+            device = self.devices.get(trigger.to_device)
+            if device is None:
+                continue
+            try:
+                field = find_driver(device.driver).Options.model_fields.get("trigger_skew_s")
+            except ConfigurationError:
+                continue  # told at the device
+            if field is None:
+                continue
+            skew_s = device.options.get("trigger_skew_s", field.default)
+            if skew_s != trigger.skew_s:
+                yield (
+                    f"triggers.{name}.skew_s = {trigger.skew_s!r}, and "
+                    f"devices.{trigger.to_device}.options.trigger_skew_s = {skew_s!r}: "
+                    "allowed: the same, as commissioned"
+                )
 
     def _current_of_nothing(self) -> Iterator[str]:
         if self.emulation is None:
