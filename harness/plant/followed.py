@@ -2,8 +2,8 @@
 
 The cells and their management are those of ``RigPlant``; converter, source and load are real, and so is the
 current between them. A measured current holds until the next one comes, and is zero once it is stale: an old
-value must not go on charging cells. With its contactors open the battery carries the precharge alone,
-whatever flows past it.
+value must not go on charging cells. While contactors or fuse are open the battery carries what its management
+draws, whatever flows past it.
 
 Not modelled: the bench source at the battery's terminals. Its voltage is its own.
 """
@@ -71,13 +71,13 @@ class FollowedBattery:
     def _step(self, to_s: float) -> None:
         bms, now_s = self.bms, self.now_s
         is_fresh = now_s < self._until_s
-        current_a = self._measured_a if is_fresh and bms.contactor_closed else 0.0
+        current_a = self._measured_a if is_fresh and bms.is_supplying else 0.0
         hint_s = min(POWER_STEP_S if current_a else REST_STEP_S, bms.step_hint_s)
         end_s = min(to_s, now_s + hint_s, bms.next_event_s)
         if is_fresh:
             end_s = min(end_s, self._until_s)
-        if not bms.contactor_closed:
-            current_a = bms.precharge_current_a(end_s - now_s)
+        if not bms.is_supplying:
+            current_a = bms.own_current_a(end_s - now_s)
         self.string.step(current_a, end_s - now_s)
         bms.advance(end_s)
         self.now_s = end_s
