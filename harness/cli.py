@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from harness.clock import run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe
 from harness.readings import Measured
+from harness.rig.agreement import disagreements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.files import load_product, load_rig, load_site, write_rig
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
-from harness.rig.toml_file import near_miss
+from harness.rig.toml_file import near_miss, unknown
 
 if TYPE_CHECKING:
     from harness.rig.product_file import ProductFile
@@ -49,7 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read has seen enough (``| head``). Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_TROUBLE
     except ConfigurationError as error:
         count = len(error.mistakes)
         print(f"{count} mistake{'s' if count > 1 else ''}:", *error.mistakes, sep="\n  ", file=sys.stderr)
@@ -62,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_TROUBLE
     except KeyboardInterrupt:
         return 130
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         "--truth", metavar="PATH", type=Path, help="where to write what the plant really does"
     )
     emulate.add_argument("--drill", action="store_true", help="take drills from standard input, a line each")
+    emulate.add_argument(
+        "--without", action="append", default=[], metavar="DEVICE", help="leave a device on CAN out"
+    )
     arm = command("arm", _arm, "Permit a rig to be energised, for a time.")
     arm.add_argument("--person", required=True, help="who answers for it")
     arm.add_argument("--minutes", type=float, default=60.0, help="how long (default: 60)")
@@ -114,12 +125,19 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("folder", type=Path, help="of the run")
     seal = command("seal", _seal, "Seal a run whose process was killed.", on_rig=False)
     seal.add_argument("folder", type=Path, help="of the run")
+    file = command("file", _file, "Give a sealed run its row in a database.", on_rig=False)
+    file.add_argument("folder", type=Path, help="of the run")
+    file.add_argument("--store", metavar="URL", help="of the database (default: SQLite beside the run)")
     return parser
 
 
 def _files(options: Any) -> tuple[RigFile, ProductFile]:
     rig = load_rig(options.rig)
-    return rig, load_product(options.product or rig.product)
+    product = load_product(options.product or rig.product)
+    mistakes = list(disagreements(rig, product))
+    if mistakes:
+        raise ConfigurationError(*mistakes)
+    return rig, product
 
 
 def _on_bench(
@@ -201,9 +219,30 @@ def _shown(name: str, result: Any) -> list[str]:
     return [f"{name} = {shown}{at}"]
 
 
+def _check_plan_ids(rig: RigFile, product: ProductFile, testplans: Path = Path("testplans")) -> None:
+    """Refuse ids that no plan of the project has; a folder without plans says nothing of them.
+
+    Raises:
+        ConfigurationError: with each unknown id, and the file and key that it stands in.
+    """
+    from harness.listing import collect  # noqa: PLC0415 - pytest loads for the listing alone
+
+    known = [spec.plan_id for spec, _ in collect(testplans)] if testplans.is_dir() else []
+    asked = (
+        (f"rig {rig.name}: plans", rig.plans),
+        (f"product {product.name}: acceptance_plans", product.acceptance_plans),
+    )
+    mistakes = [
+        f"{at}: {unknown('plan', each, known)}" for at, ids in asked for each in ids if each not in known
+    ]
+    if known and mistakes:
+        raise ConfigurationError(*mistakes)
+
+
 def _check(options: Any) -> int:
     rig, product = _files(options)
     load_site(rig.site)
+    _check_plan_ids(rig, product)
     print(
         f"rig {rig.name}: {len(rig.devices)} devices on {len(rig.wires)} wires, "
         f"product {product.name}: files are sound"
@@ -243,11 +282,12 @@ def _emulate(options: Any) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), seed=rig.seed)
-        async with serve(setup, options.truth) as (served, side):
+        async with serve(setup, options.without, options.truth) as (served, side):
             if options.drill:
                 loop.add_reader(sys.stdin, _take_drill, side)
             write_rig(served, path)
-            print(f"{rig.name}: {len(rig.devices)} emulators in real time; rig file: {path}", flush=True)
+            count = len(rig.devices) - len(set(options.without))
+            print(f"{rig.name}: {count} emulators in real time; rig file: {path}", flush=True)
             print(f"  rackproof arm {path} --person NAME", flush=True)
             print(f"  pytest testplans/ --rig={path}", flush=True)
             print("stop with Ctrl-C", flush=True)
@@ -371,9 +411,23 @@ def _verify(options: Any) -> int:
 def _seal(options: Any) -> int:
     from harness.clock import wall_time  # noqa: PLC0415
     from harness.record.run import seal_folder  # noqa: PLC0415
+    from harness.report.html import write_report  # noqa: PLC0415
+    from harness.report.junit import write_junit  # noqa: PLC0415
 
     record = seal_folder(options.folder, wall_time())
+    write_junit(options.folder)
+    report = write_report(options.folder)
     print(f"{options.folder}: sealed, {record.verdict}")
+    print(f"report: {report}")
+    return EXIT_OK
+
+
+def _file(options: Any) -> int:
+    from harness.record.store import file_once  # noqa: PLC0415
+
+    folder: Path = options.folder
+    run_id = file_once(folder, options.store or folder.resolve().parent)
+    print(f"{folder}: filed as {run_id}")
     return EXIT_OK
 
 

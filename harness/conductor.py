@@ -65,17 +65,19 @@ class Conductor:
         Raises:
             ConfigurationError: with every mistake.
         """
-        if option.emulate not in (None, "all"):
+        some = option.emulate not in (None, "all")
+        if some and "/" in option.emulate:
             raise ConfigurationError(
-                f"--emulate={option.emulate}: emulating some devices of a rig needs a plant that follows a "
-                "measured current, which is not there yet; use --emulate for all devices"
+                f"--emulate {option.emulate}: a path is no device; put the path before --emulate, "
+                "or write --emulate=all"
             )
         session = RigSession(
             Choice(
                 rig=option.rig,
                 product=option.product,
                 site=option.site,
-                emulate=option.emulate is not None,
+                emulate=option.emulate == "all",
+                stand_ins=tuple(dict.fromkeys(option.emulate.split(","))) if some else (),
                 form=option.form,
                 serial=option.serial,
                 seed=option.seed,
@@ -90,10 +92,12 @@ class Conductor:
             ("numprocesses", "xdist"),
             ("reruns", "re-runs"),
             ("random_order_bucket", "random order"),
+            ("randomly_reorganize", "random order (pytest-randomly)"),
         ):
             if getattr(option, plugin, None) and not session.is_virtual:
                 raise ConfigurationError(
-                    f"{why} on hardware: one rig, one order, one attempt at a time; switch it off"
+                    f"{why} on hardware: one rig, one order, one attempt at a time; leave it out, or switch "
+                    "the plugin off (-p no:NAME)"
                 )
         return cls(session, option, stream)
 
@@ -123,7 +127,9 @@ class Conductor:
         """Say on what the plans run."""
         session = self.rig_session
         clock = "virtual time" if session.is_virtual else "wall clock"
-        kind = "emulated" if session.is_emulated else "HARDWARE"
+        kind = "emulated" if session.choice.emulate or session.rig.emulated else "HARDWARE"
+        if session.choice.stand_ins:
+            kind += f", {' and '.join(session.choice.stand_ins)} emulated here"
         f0s = "/".join(f"{f0:g}" for f0 in session.frequencies_hz())
         return [
             (
@@ -211,8 +217,13 @@ class Conductor:
             return report
         error = None if call.excinfo is None else call.excinfo.value
         if call.when == "teardown":
-            if error is not None and isinstance(error, RackproofError):
-                report.longrepr = f"{run.name}: closing the bench: {error}"
+            if isinstance(error, Exception):
+                verdict = run.closing_failed(error)
+                report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
+                if isinstance(error, RackproofError):
+                    report.longrepr = f"{run.name}: closing the bench: {error}"
+                self.live.plan = run.name
+                self.live.end(verdict.words, run.message, run.rig_s)
             return report
         verdict = run.conclude(error)
         report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
@@ -244,7 +255,7 @@ class Conductor:
         self.trouble = f"closing the bench: {error}"
         run = self.rig_session.run
         if run is not None:
-            run.note("closing", {"error": str(error)}, run.journal.last_s)
+            run.closing_failed(self.trouble)
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -266,10 +277,28 @@ class Conductor:
             self.trouble = f"the run could not be sealed: {error}; then: rackproof seal {run.folder}"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return
+        self._file(session, run.folder)
         verdicts = [each.verdict for each in self.runs]
         is_clean = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if is_clean and Verdict.NOT_TESTABLE in verdicts and not self.option.allow_not_testable:
             session.exitstatus = EXIT_NOT_TESTABLE
+
+    def _file(self, session: pytest.Session, folder: Path) -> None:
+        """Give the database the run's row; in virtual time only if asked for: it takes half a second."""
+        place: Path | str | None = self.option.store or (
+            None if self.rig_session.is_virtual else folder.parent
+        )
+        if place is None:
+            return
+        from harness.record.store import file_once  # noqa: PLC0415 - SQLAlchemy, for this alone
+
+        try:
+            file_once(folder, place)
+        except RackproofError as error:
+            later = f"file it later: rackproof file {folder} --store URL"
+            self.trouble = f"the run is sealed and not filed: {error}; {later}"
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say where the record is, and what was not run."""

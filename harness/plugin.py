@@ -43,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--seed", type=int, help="of everything random in an emulated run, if not the rig's own")
     add("--runs", default="runs", metavar="DIR", help="folder of all runs (default: runs)")
     add(
+        "--store",
+        metavar="URL",
+        help="database for the run's row (default: SQLite in the folder of all runs; in virtual time none)",
+    )
+    add(
         "--allow-not-testable",
         action="store_true",
         help=f"exit with 0 instead of {EXIT_NOT_TESTABLE} when a plan could not be tested on this rig",
@@ -152,7 +157,7 @@ def pytest_report_teststatus(report: Any) -> tuple[str, str, tuple[str, Mapping[
     }[name]
     colour = {"PASS": "green", "NOT_TESTABLE": "yellow"}.get(name, "red")
     del letter  # the conductor writes a line of its own for each plan
-    return category, "", ("", {colour: True})
+    return category, "", (name.replace("_", " "), {colour: True})
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

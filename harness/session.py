@@ -23,12 +23,14 @@ from harness.plans import HAZARDS, Form, PlanSpec
 from harness.readings import Observe, Reading, Waveform
 from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
 from harness.requirements import Requirements
+from harness.rig.agreement import disagreements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.files import find_file, given_values, parse_product, parse_rig, parse_site
 from harness.rig.product_file import ProductFile
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
 from harness.rig.site_file import SiteFile
+from harness.rig.stand_in import stand_in_refusals
 from harness.safety.arming import arming_of
 from harness.safety.guard_link import GuardLink
 from harness.safety.interlock import Breach, Interlock
@@ -54,6 +56,7 @@ class Choice:
         product: name or path; None takes the rig's.
         site: name or path; None takes the rig's.
         emulate: whether all devices stand on emulators inside this process.
+        stand_ins: devices that do, where the others are real.
         form: of long plans; None takes ``ci`` where emulated, else ``full``.
         serial: of the unit; None where there is none.
         seed: of everything random; None takes the rig's.
@@ -68,6 +71,7 @@ class Choice:
     product: str | None = None
     site: str | None = None
     emulate: bool = False
+    stand_ins: tuple[str, ...] = ()
     form: Form | None = None
     serial: str | None = None
     seed: int | None = None
@@ -110,6 +114,9 @@ class RigSession:
             mistakes.append(
                 f"--emulate: rig {rig.name} is served by emulators in another process already; leave it out"
             )
+        mistakes += stand_in_refusals(rig, choice.stand_ins)
+        if product is not None:
+            mistakes += disagreements(rig, product)
         if mistakes or product is None or site is None:
             raise ConfigurationError(*mistakes)
         self.product: ProductFile = product
@@ -147,8 +154,8 @@ class RigSession:
 
     @property
     def is_emulated(self) -> bool:
-        """Whether no real product stands on the rig."""
-        return self.choice.emulate or self.rig.emulated
+        """Whether the product on the rig is not real, or not all of it."""
+        return self.choice.emulate or self.rig.emulated or bool(self.choice.stand_ins)
 
     def frequencies_hz(self) -> tuple[float, ...]:
         """Nominal frequencies that rig and product can both do; the rig's first one is the default."""
@@ -187,6 +194,7 @@ class RigSession:
                     "product_file": self.product.model_dump(mode="json", exclude_none=True),
                     "site": self.site.name,
                     "seeded_faults": [str(fault) for fault in self.seeded_faults],
+                    **({"stand_ins": self.choice.stand_ins} if self.choice.stand_ins else {}),
                 },
             )
             attempt = Attempt(
@@ -221,6 +229,7 @@ class RigSession:
             note=Permit(self.rig, self.product, self._unguarded, self._note_command),
             traffic=Traffic(traffic_folder),
             on_far_side=self._sow if self.seeded_faults else None,
+            stand_ins=self.choice.stand_ins,
         )
 
     def _sow(self, side: FarSide) -> None:
@@ -612,6 +621,15 @@ class PlanRun:
             # A full disk: the outcome that pytest shows says so, since the record cannot.
             self.verdict = Verdict.worst([self.verdict, Verdict.ERROR])
             self.message = "\n".join(filter(None, [self.message, str(lost)]))
+        return self.verdict
+
+    def closing_failed(self, error: Exception) -> Verdict:
+        """Take an error of closing the bench after this plan: its verdict is ERROR, or what is worse."""
+        kind = "" if isinstance(error, RackproofError) else f"{type(error).__name__}: "
+        trouble = f"closing the bench: {kind}{error}"
+        self.verdict = Verdict.worst([self.verdict or Verdict.ERROR, Verdict.ERROR])
+        self.message = "\n".join(filter(None, [self.message, trouble]))
+        self.session.open_run().closing_failed(trouble)
         return self.verdict
 
 

@@ -77,7 +77,6 @@ class Home:
         self.environment = kept | {
             "XDG_STATE_HOME": str(self.path / "state"),
             "XDG_CONFIG_HOME": str(self.path / "config"),
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def start(

@@ -125,8 +125,14 @@ def test_broken_toml_is_told_with_file_line_and_column(home):
 
 def test_what_cannot_be_done_with_a_rig_is_a_usage_error_that_says_what_can(home):
     told(
-        mistakes_in(home.pytest("testplans", "--rig=lab1", "--emulate=bms")),
-        ("--emulate=bms", "use --emulate for all devices"),
+        mistakes_in(home.pytest("testplans", "--rig=lab1", "--emulate=bms,analyser,grid")),
+        ("--emulate=bms", "protects the battery at battery_dc", 'topology.battery_side = "bench_source"'),
+        ("--emulate=analyser", "unknown device 'analyser'", "did you mean 'analyzer'?"),
+        ("--emulate=grid", "grid_source beside real devices", "emulate all devices with --emulate alone"),
+    )
+    told(
+        mistakes_in(home.pytest("--rig=lab1", "--emulate", "testplans/communication")),
+        ("--emulate testplans/communication: a path is no device", "put the path before --emulate"),
     )
     told(
         mistakes_in(home.pytest("testplans", "--rig=lab1", "--seed-fault=frozen:bms")),

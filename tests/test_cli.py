@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli import main
 
-from .processes import FOR_ALL_PLANS, LAB1, REPOSITORY, Home, changed
+from .processes import FOR_ALL_PLANS, LAB1, LFP_RACK, REPOSITORY, Home, changed
 
 
 @pytest.fixture(autouse=True)
@@ -188,3 +188,49 @@ def test_without_a_command_the_usage_is_shown(capsys):
         main([])
     assert caught.value.code == 2
     assert "usage: rackproof" in capsys.readouterr().err
+
+
+# what two files say of the same thing
+
+
+def test_a_plan_that_there_is_not_is_told_by_check_with_the_key_that_names_it(capsys, tmp_path):
+    product = changed(LFP_RACK, tmp_path / "rack.toml", ('"CC-02", ', '"CC-20", '))
+    rig = changed(LAB1, tmp_path / "lab1.toml", ('"RT-01", ', '"RT-10", '))
+    assert main(["check", str(rig), "--product", str(product), "--emulate"]) == 4
+    error = capsys.readouterr().err
+    assert "rig lab1: plans: unknown plan 'RT-10'; known: CC-02" in error
+    assert "product lfp_rack: acceptance_plans: unknown plan 'CC-20'" in error
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('protocol = "pylontech_1.2"', 'protocol = "pylontech_1.3"'), "options.variant = '359_35c'"),
+        (("period_s = 1.0 ", "period_s = 0.5 "), "options.period_s = 1.0"),
+    ],
+)
+def test_what_rig_and_product_say_differently_is_told_with_both_places(capsys, tmp_path, change, said):
+    product = changed(LFP_RACK, tmp_path / "rack.toml", change)
+    assert main(["check", "lab1", "--product", str(product), "--emulate"]) == 4
+    error = capsys.readouterr().err
+    assert f"rig lab1: devices.bms.{said}, and product lfp_rack: bms." in error
+
+
+def test_the_skew_of_a_trigger_stands_in_two_places_and_is_the_same(capsys, tmp_path):
+    rig = changed(LAB1, tmp_path / "lab1.toml", ("trigger_skew_s = 20e-6", "trigger_skew_s = 30e-6"))
+    assert main(["check", str(rig), "--emulate"]) == 4
+    error = capsys.readouterr().err
+    assert "triggers.profile_start.skew_s = 2e-05" in error
+    assert "devices.recorder.options.trigger_skew_s = 3e-05" in error
+
+
+def test_a_reader_who_has_seen_enough_is_no_error_to_read_about(tmp_path):
+    """As in ``rackproof plans | head``: the pipe is closed before the first line."""
+    home = Home(tmp_path)
+    process = home.start("harness.cli", "plans", "lab1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.wait(timeout=120.0) == 1
+    assert process.stderr.read() == ""
+    process.stderr.close()

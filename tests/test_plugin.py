@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -96,9 +98,10 @@ def test_every_verdict_says_why(odd, plan, said):
 
 
 def test_what_ended_a_plan_is_told_before_what_went_wrong_on_the_way_to_rest(odd):
-    first, second = odd.messages["ER-13"].splitlines()
+    first, second, third = odd.messages["ER-13"].splitlines()
     assert first == "the door is open"
     assert second.startswith("the rig did not come to rest: ")
+    assert third.startswith("closing the bench: ")
 
 
 def test_the_judge_records_and_goes_on_after_a_fail(odd):
@@ -272,7 +275,10 @@ def test_a_killed_run_keeps_every_whole_line_and_can_be_sealed(home, charge):
     whole = journal[: journal.rindex(b"\n") + 1]
     assert home.rackproof("verify", ended.folder).code == 1
     sealed = home.rackproof("seal", ended.folder)
-    assert (sealed.code, sealed.out.strip()) == (0, f"{ended.folder}: sealed, ABORTED")
+    report = ended.folder / "report.html"
+    assert (sealed.code, sealed.out) == (0, f"{ended.folder}: sealed, ABORTED\nreport: {report}\n")
+    assert "ABORTED" in report.read_text()
+    assert ET.parse(ended.folder / "junit.xml").getroot().get("errors") == "1"  # noqa: S314 - our own file
     assert home.rackproof("verify", ended.folder).code == 0
     assert (ended.folder / "journal.jsonl").read_bytes() == journal
     (plan,) = ended.record.plans
@@ -417,3 +423,91 @@ def test_a_run_never_imports_pandas(home):
     assert not bitten.exists()
     finish(home.start("timeit", "-n1", "-r1", "import pyarrow; pyarrow.array([1.0])"), home.path)
     assert bitten.exists(), "the bait does not work"
+
+
+DOES_NOT_CLOSE = """
+import asyncio
+
+from harness.plans import plan
+
+
+@plan("CL-01", "its bench does not close", hazard="reads", measures=("alive",), limit_s=60.0)
+async def test_passes(bench, battery, judge):
+    judge("alive", (await battery.voltage_v()).value > 40.0, "rackproof_bench.is_true")
+    bench.far_side.emulators["bms"]._port.close()  # its next frame ends the emulator, and its stop says so
+    await asyncio.sleep(2.0)
+
+
+@plan("CL-02", "comes after", hazard="reads", measures=("alive",), limit_s=60.0)
+async def test_passes_too(battery, judge):
+    judge("alive", (await battery.voltage_v()).value > 40.0, "rackproof_bench.is_true")
+"""
+
+
+def test_a_bench_that_does_not_close_makes_an_error_of_a_plan_that_had_passed(home):
+    """In pytest's outcome, the record, both JUnit files and the terminal alike."""
+    rig = changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)
+    xml = home.path / "pytest.xml"
+    ended = home.pytest(*home.plans(DOES_NOT_CLOSE), f"--rig={rig}", "--emulate", f"--junitxml={xml}")
+    assert ended.code == 1
+    assert ended.verdicts == {"CL-01": "ERROR", "CL-02": "PASS"}
+    assert "closing the bench: " in ended.messages["CL-01"]
+    assert re.search(r"^ERROR +CL-01 .*closing the bench", ended.out, re.MULTILINE)
+    assert ET.parse(xml).getroot().find("testsuite").get("errors") == "1"  # noqa: S314 - our own file
+    assert ET.parse(ended.folder / "junit.xml").getroot().get("errors") == "1"  # noqa: S314 - our own file
+    assert home.rackproof("verify", ended.folder).code == 0
+
+
+def test_pytests_short_summary_says_the_verdict(odd):
+    words = {
+        line.split(" ")[0] for line in odd.out.partition("short test summary")[2].splitlines() if "::" in line
+    }
+    assert {"FAIL", "ERROR", "ABORTED", "INCONCLUSIVE"} <= words
+
+
+REORDERING = """
+def pytest_addoption(parser):
+    parser.addoption("--{flag}", default={default!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("flag", "default", "given", "why"),
+    [
+        ("numprocesses", None, "--numprocesses=2", "xdist"),
+        ("reruns", None, "--reruns=3", "re-runs"),
+        ("random_order_bucket", None, "--random_order_bucket=all", "random order"),
+        ("randomly_reorganize", True, "", "random order (pytest-randomly)"),
+    ],
+)
+def test_what_reorders_or_repeats_is_refused_on_hardware_alone(home, flag, default, given, why):
+    """The options are kept where xdist, rerunfailures, random-order and randomly keep theirs."""
+    name = f"like_{flag}"
+    (home.path / f"{name}.py").write_text(REORDERING.format(flag=flag, default=default))
+    home.environment["PYTHONPATH"] = os.pathsep.join([str(home.path), os.environ.get("PYTHONPATH", "")])
+    arguments = ("-p", name, "testplans", "--rig=lab1", "--collect-only", *filter(None, [given]))
+    refused = home.pytest(*arguments)
+    assert refused.code == 4
+    assert f"{why}" in refused.err
+    assert "one rig, one order, one attempt at a time" in refused.err
+    assert home.pytest(*arguments, "--emulate").code == 0
+
+
+def test_a_run_is_filed_in_the_database_that_is_named_once(home):
+    """In virtual time only where it is asked for; without its database a run is sealed, and ends with 1."""
+    url = f"sqlite:///{home.path / 'all.sqlite'}"
+    plans = home.plans(DOES_NOT_CLOSE)
+    rig = changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)
+    filed = home.pytest(*plans, f"--rig={rig}", "--emulate", "-k", "CL-02", f"--store={url}")
+    unfiled = home.pytest(*plans, f"--rig={rig}", "--emulate", "-k", "CL-02")
+    lost = home.pytest(
+        *plans, f"--rig={rig}", "--emulate", "-k", "CL-02", "--store=sqlite:////nowhere/at/all.sqlite"
+    )
+    assert (filed.code, unfiled.code, lost.code) == (0, 0, 1)
+    assert "the run is sealed and not filed" in lost.out
+    assert not list(unfiled.runs.glob("*.sqlite"))
+    assert home.rackproof("file", unfiled.folder, "--store", url).code == 0
+    assert home.rackproof("file", unfiled.folder, "--store", url).code == 0
+    with contextlib.closing(sqlite3.connect(home.path / "all.sqlite")) as database:
+        rows = database.execute("select folder, verdict, is_emulated from runs").fetchall()
+    assert sorted(rows) == sorted((each.folder.name, "PASS", 1) for each in (filed, unfiled))

@@ -194,7 +194,7 @@ def head_of(subject: Mapping[str, Any], plan_heads: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Stretch:
-    """The events of one plan, between its ``plan`` and its ``outcome``."""
+    """The events of one plan, from its ``plan`` to its ``outcome``, and a ``closing`` that went wrong."""
 
     plan: str
     events: Sequence[Event]
@@ -216,6 +216,9 @@ def stretches(events: Sequence[Event]) -> list[Stretch]:
     for index, event in enumerate(events):
         if event.kind == "plan" and begin is None:
             begin = index
+        elif event.kind == "closing" and begin is None and found:
+            last = found[-1]
+            found[-1] = Stretch(last.plan, [*last.events, event])
         elif event.kind == "plan" or (event.kind == "outcome" and begin is not None):
             end = index if event.kind == "plan" else index + 1
             found.append(Stretch(events[begin or 0].body["plan"], events[begin:end]))
@@ -267,6 +270,11 @@ def _seal_plan(stretch: Stretch) -> PlanRecord:
             continue
         if kind == "outcome":
             outcome, end_s = without_ports(plain(body)), rig_s
+            continue
+        if kind == "closing":
+            trouble = without_ports(plain(body))
+            verdicts.append(trouble["verdict"])
+            outcome["message"] = "\n".join(filter(None, [outcome["message"], trouble["message"]]))
             continue
         if kind == "judgement":
             verdicts.append(body["verdict"])

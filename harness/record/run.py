@@ -78,7 +78,7 @@ class Attempt:
 
 
 OWN_KINDS = frozenset(
-    {"r", "run", "end", "wall", "plan", "outcome", "readings", "verdict", "judgement", "capture"}
+    {"r", "run", "end", "wall", "plan", "outcome", "closing", "readings", "verdict", "judgement", "capture"}
 )
 """Kinds of events that the record gives a meaning to."""
 
@@ -154,18 +154,7 @@ class PlanRecorder:
         Raises:
             BenchError: a kind that the record itself uses.
         """
-        if kind in {
-            "r",
-            "run",
-            "end",
-            "wall",
-            "plan",
-            "outcome",
-            "readings",
-            "verdict",
-            "judgement",
-            "capture",
-        }:
+        if kind in OWN_KINDS:
             raise BenchError(f"{self.plan}: note {kind!r} is a word of the record's own; choose another")
         self._event(kind, body, at_s)
 
@@ -367,6 +356,10 @@ class Run:
         """
         _refuse_own(kind)
         self.journal.event(kind, body, at_s)
+
+    def closing_failed(self, message: str) -> None:
+        """Record that the bench did not close after the last plan: an ERROR of that plan, whatever it was."""
+        self.journal.event("closing", {"verdict": "ERROR", "message": message}, self.journal.last_s)
 
     def seal(self) -> Record:
         """End the run, close the journal, and write traces, record and logbook.

@@ -107,6 +107,15 @@ def open_store(place: Path | str) -> Engine:
     return engine
 
 
+def file_once(run_dir: Path, place: Path | str) -> str:
+    """Open a store, file a sealed run, and let go of it; raises as ``open_store`` and ``file_run`` do."""
+    engine = open_store(place)
+    try:
+        return file_run(run_dir, engine)
+    finally:
+        engine.dispose()
+
+
 def file_run(run_dir: Path, engine: Engine) -> str:
     """File a sealed run, whatever its verdict; gives its run id. Filing it again changes nothing.
 

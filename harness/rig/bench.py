@@ -6,7 +6,7 @@ A bench opens everything or says, device by device, why it could not; it closes 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -16,6 +16,7 @@ from harness.readings import Note, Observe, Voice
 from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import CanWire, Device, ModbusTcpWire, RigFile, VisaWire
+from harness.rig.stand_in import standing_in
 from harness.roles import ROLES
 from harness.wires.traffic import Traffic
 
@@ -75,6 +76,7 @@ class Setup:
         traffic: logs what the lines carry.
         on_far_side: is shown the emulated world before anything is opened (seeded faults).
         find_driver: looks a driver's folder up.
+        stand_ins: devices that are emulated although the others are real.
     """
 
     rig: RigFile
@@ -86,6 +88,7 @@ class Setup:
     traffic: Traffic = field(default_factory=Traffic)
     on_far_side: Callable[[FarSide], None] | None = None
     find_driver: FindDriver = find_driver
+    stand_ins: tuple[str, ...] = ()
 
     def voice(self, device: str) -> Voice:
         """Give a device its way to the record."""
@@ -96,7 +99,9 @@ class Setup:
 
 
 @contextlib.asynccontextmanager
-async def far_side(setup: Setup, *, expose_can: bool = False, is_enabled: bool = True) -> Any:
+async def far_side(
+    setup: Setup, *, expose_can: bool = False, is_enabled: bool = True, without: Collection[str] = ()
+) -> Any:
     """Stand every device of the rig on its emulator, over one plant, and serve it on loopback.
 
     Args:
@@ -104,6 +109,7 @@ async def far_side(setup: Setup, *, expose_can: bool = False, is_enabled: bool =
         expose_can: also serve CAN lines as socketcand on TCP, for a harness in another process.
         is_enabled: whether the outputs of a rig's safety chain are on, and battery and source connected, at
             the beginning; otherwise they are off until somebody drives them. A rig without one has no say.
+        without: devices on CAN that are left out; who is at the line's other end stands in for them.
 
     Yields:
         The FarSide.
@@ -117,6 +123,8 @@ async def far_side(setup: Setup, *, expose_can: bool = False, is_enabled: bool =
     side = FarSide(plant)
     async with contextlib.AsyncExitStack() as stack:
         for name, device in rig.devices.items():
+            if name in without:
+                continue
             folder = setup.find_driver(device.driver)
             options = _options(device, folder)
             side.emulators[name] = folder.Emulator(name, plant, options)
@@ -156,7 +164,7 @@ async def _serve_can(
         stack.push_async_callback(line.close)
         side.can_lines[wire_name] = line
         for name, device in rig.devices.items():
-            if wire_name in (device.wire, device.hears):
+            if wire_name in (device.wire, device.hears) and name in side.emulators:
                 cast("Any", side.emulators[name]).attach(line.port(name))
         if expose_can:
             server = SocketcandServer(line, wire.channel)
@@ -355,6 +363,7 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
         wanted = {n: d for n, d in rig.devices.items() if only is None or n in only}
         troubles: list[str] = []
         lines, broken = await _open_lines(bench, wanted, stack)
+        stand_in = await stack.enter_async_context(standing_in(bench, lines)) if setup.stand_ins else None
         for name, device in wanted.items():
             if device.wire in broken:
                 troubles.append(f"{name} ({device.driver}): {broken[device.wire]}")
@@ -368,6 +377,8 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
             raise BenchError(
                 f"rig {rig.name}: {len(troubles)} of {len(wanted)} devices cannot be opened:{outline}"
             )
+        if stand_in is not None:
+            await stack.enter_async_context(stand_in.following())
         yield bench
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -13,6 +13,7 @@ from harness.clock import WallLoop, go_before_others, rig_loop
 from harness.errors import ConfigurationError
 from harness.rig.bench import FarSide, Setup, far_side
 from harness.rig.rig_file import CanWire, ModbusTcpWire, RigFile, VisaWire
+from harness.rig.toml_file import unknown
 
 _PACE_S = 0.05
 """How often the plant is brought to the present when nobody asks: far below any time-out in it."""
@@ -22,18 +23,34 @@ _TRUTH_PACE_S = 0.005
 
 
 @contextlib.asynccontextmanager
-async def serve(setup: Setup, truth: Path | None = None) -> AsyncIterator[tuple[RigFile, FarSide]]:
-    """Serve all devices of a rig on loopback ports.
+async def serve(
+    setup: Setup, without: Collection[str] = (), truth: Path | None = None
+) -> AsyncIterator[tuple[RigFile, FarSide]]:
+    """Serve the devices of a rig on loopback ports.
 
     Args:
         setup: the rig and its product.
+        without: devices on CAN that are not served.
         truth: where to write what the plant really does, one JSON object a line; nowhere if None.
 
     Yields:
         The rig file of what is served, and the emulated world.
+
+    Raises:
+        ConfigurationError: a device to leave out is unknown, or stands on no CAN wire.
     """
+    rig = setup.rig
+    for name in without:
+        if name not in rig.devices:
+            raise ConfigurationError(f"--without {name}: {unknown('device', name, rig.devices)}")
+        wire = rig.devices[name].wire
+        if not isinstance(rig.wires[wire], CanWire):
+            raise ConfigurationError(
+                f"--without {name}: it stands on wire {wire}, which is {rig.wires[wire].kind}; "
+                "allowed: a device on CAN, where another may speak in its place"
+            )
     go_before_others()  # a device has a processor of its own
-    async with far_side(setup, expose_can=True, is_enabled=False) as side:
+    async with far_side(setup, expose_can=True, is_enabled=False, without=without) as side:
         with contextlib.ExitStack() as files:
             file = None if truth is None else files.enter_context(truth.open("w", encoding="utf-8"))
             pace = asyncio.create_task(_keep_pace(side, file), name="plant")

@@ -157,6 +157,20 @@ class Device(Part):
     hears: Name | None = None
 
 
+class Emulation(Part):
+    """What an emulated device follows where the others are real.
+
+    Attributes:
+        battery_current: the reading that is the battery's current, ``<power analyzer>.battery_dc.current_a``.
+        poll_s: how often it is asked for.
+        stale_s: how long a value holds; an older one counts as zero.
+    """
+
+    battery_current: str
+    poll_s: Positive = 1.0
+    stale_s: Positive = 3.0
+
+
 class RigFile(Part):
     """One physical set-up.
 
@@ -176,6 +190,7 @@ class RigFile(Part):
         envelope: what the rig may survive.
         interlock: who watches it.
         safe_state: how the rig is made safe.
+        emulation: what an emulated device follows where the others are real.
     """
 
     name: Name
@@ -197,6 +212,7 @@ class RigFile(Part):
     envelope: Envelope | None = None
     interlock: Interlock | None = None
     safe_state: SafeState | None = None
+    emulation: Emulation | None = None
 
     def summary(self) -> dict[str, Any]:
         """Everything for the record, as JSON would hold it, addresses without ports."""
@@ -250,6 +266,7 @@ class _Parts:
     nominal_voltage_v: object
     interlock: Interlock | None
     safe_state: SafeState | None
+    emulation: Emulation | None
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> _Parts:
@@ -265,7 +282,7 @@ class _Parts:
             wire = _sound(kinds[kind], entry) if isinstance(kind, str) and kind in kinds else None
             if wire is not None:
                 sound_wires[name] = wire
-        topology = table.get("topology")
+        topology, emulation = table.get("topology"), table.get("emulation")
         return cls(
             wires=sound_wires,
             devices={n: d for n, entry in devices.items() if (d := _sound(Device, entry)) is not None},
@@ -276,6 +293,7 @@ class _Parts:
             nominal_voltage_v=table.get("nominal_voltage_v"),
             interlock=_sound(Interlock, table["interlock"]) if "interlock" in table else None,
             safe_state=_sound(SafeState, table["safe_state"]) if "safe_state" in table else None,
+            emulation=_sound(Emulation, emulation) if isinstance(emulation, Mapping) else None,
         )
 
     def disagreements(self, find_driver: FindDriver) -> Iterator[str]:
@@ -285,6 +303,8 @@ class _Parts:
         yield from self._crowded_wires()
         yield from self._one_address_twice()
         yield from self._triggers_without_ends()
+        yield from self._two_skews(find_driver)
+        yield from self._current_of_nothing()
         if self.topology is not None:
             yield from self._topology_disagreements(self.topology)
         yield from self._unknown_values()
@@ -416,6 +436,38 @@ class _Parts:
             yield "safe_state.current", self.safe_state.current
             for node, check in self.safe_state.verified.items():
                 yield from ((f"safe_state.verified.{node}", sensor) for sensor in check.sensors)
+
+    def _two_skews(self, find_driver: FindDriver) -> Iterator[str]:
+        """A recorder's driver has to know the skew of its trigger, which the rig file says of the wire."""
+        for name, trigger in self.triggers.items():
+            device = self.devices.get(trigger.to_device)
+            if device is None:
+                continue
+            try:
+                field = find_driver(device.driver).Options.model_fields.get("trigger_skew_s")
+            except ConfigurationError:
+                continue  # told at the device
+            if field is None:
+                continue
+            skew_s = device.options.get("trigger_skew_s", field.default)
+            if skew_s != trigger.skew_s:
+                yield (
+                    f"triggers.{name}.skew_s = {trigger.skew_s!r}, and "
+                    f"devices.{trigger.to_device}.options.trigger_skew_s = {skew_s!r}: "
+                    "allowed: the same, as commissioned"
+                )
+
+    def _current_of_nothing(self) -> Iterator[str]:
+        if self.emulation is None:
+            return
+        at, asked = "emulation.battery_current", self.emulation.battery_current
+        device, _, reading = asked.partition(".")
+        if device not in self.device_names:
+            yield f"{at} = {asked!r}: {unknown('device', device, self.device_names)}"
+        elif reading != "battery_dc.current_a":
+            yield f"{at} = {asked!r}: allowed: '{device}.battery_dc.current_a'"
+        else:
+            yield from self._of_role(at, device, "power_analyzer")
 
     def _topology_disagreements(self, topology: Topology) -> Iterator[str]:
         yield from self._of_role("topology.source.device", topology.source.device, "grid_source")

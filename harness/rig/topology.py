@@ -236,6 +236,7 @@ class Topology(Part):
 
     Attributes:
         source: the AC source that plays the grid.
+        battery_side: what hangs at ``battery_dc``: a battery, or a bench source in its place.
         critical_load: what must not drop.
         systems: galvanically connected parts by name.
         faults: what relays can open, by name.
@@ -246,6 +247,7 @@ class Topology(Part):
     """
 
     source: Source
+    battery_side: Literal["battery", "bench_source"] = "battery"
     critical_load: CriticalLoad
     systems: dict[Name, EarthedSystem]
     faults: dict[Name, LineFault] = Field(default_factory=dict)

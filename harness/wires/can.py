@@ -29,6 +29,7 @@ class BusPort:
 
     Attributes:
         ears: who listens, by identifier.
+        echo: hears what this node says, where the adapter does not bring it back (``CanBusLine.beside``).
     """
 
     def __init__(self, name: str, bus: can.BusABC, traffic: LineTraffic | None = None) -> None:
@@ -37,6 +38,7 @@ class BusPort:
         self.ears: dict[int, tuple[Receive, ...]] = {}
         self._traffic = traffic
         self.is_fenced = False
+        self.echo: Callable[[can.Message], None] | None = None
 
     def send(self, arbitration_id: int, data: bytes) -> None:
         """Put a frame on the line."""
@@ -48,6 +50,8 @@ class BusPort:
             self._bus.send(message)
         except (can.CanError, OSError) as error:
             raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: {error}") from error
+        if self.echo is not None:
+            asyncio.get_running_loop().call_soon(self.echo, message)
         if self._traffic is not None:
             self._traffic.frame(now_s(), arbitration_id, data)
 
@@ -293,6 +297,7 @@ class CanBusLine:
         self._options = dict(options)
         self._timeout_s = timeout_s
         self._traffic = traffic
+        self._bus: can.BusABC | None = None
         self._port: BusPort | None = None
         self._notifier: can.Notifier | None = None
 
@@ -322,6 +327,7 @@ class CanBusLine:
             raise WireTimeout(f"{self}: did not open within {self._timeout_s:g} s") from error
         except (can.CanError, OSError, ValueError) as error:
             raise WireClosed(f"{self}: cannot be opened: {error}") from error
+        self._bus = bus
         self._port = BusPort(self.name, bus, self._traffic)
         self._notifier = can.Notifier(bus, [self._port.hear], timeout=0.05, loop=loop)
 
@@ -351,6 +357,15 @@ class CanBusLine:
         """Send nothing on this line any more, from any thread; others stand on it and go on."""
         if self._port is not None:
             self._port.is_fenced = True
+
+    def beside(self, node: str) -> BusPort:
+        """Add a second node at the adapter, for an emulator: the two hear each other and all others."""
+        if self._port is None or self._notifier is None or self._bus is None:
+            raise WireClosed(f"{self}: not open")
+        beside = BusPort(f"{self.name}/{node}", self._bus)
+        self._port.echo, beside.echo = beside.hear, self._port.hear
+        self._notifier.add_listener(beside.hear)
+        return beside
 
     async def close(self) -> None:
         """Stop listening and give the adapter back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import signal
 import subprocess
@@ -33,14 +34,14 @@ class Emulated:
 
 
 @contextlib.contextmanager
-def emulating(home: Home, rig: Path | str = "lab1") -> Iterator[Emulated]:
+def emulating(home: Home, rig: Path | str = "lab1", *options: str) -> Iterator[Emulated]:
     """Run ``rackproof emulate`` until the end of the block."""
     home.count += 1
     written = home.path / f"emulated{home.count}.toml"
-    process = home.start("harness.cli", "emulate", rig, "--write", written)
+    process = home.start("harness.cli", "emulate", rig, "--write", written, *options)
     try:
         assert process.stdout is not None
-        lines = list(iter(process.stdout.readline, "stop with Ctrl-C\n")) if process.poll() is None else []
+        lines = list(itertools.takewhile(lambda line: line != "stop with Ctrl-C\n", process.stdout))
         assert any(str(written) in line for line in lines), process.communicate()
         yield Emulated(process, written)
     finally:
@@ -53,15 +54,38 @@ def armed(home: Home, rig: Path) -> None:
     assert ended.code == 0, ended.said
 
 
-PASSING = {"RT-01 and 60Hz-20": "RT-01[60Hz-20%]", "CM-06": "CM-06"}
+BENCH_SOURCE = ("[topology.source]", '[topology]\nbattery_side = "bench_source"\n\n[topology.source]')
+FOLLOWS = 'emulation.battery_current = "analyzer.battery_dc.current_a"\n'
+
+
+@contextlib.contextmanager
+def without_battery(home: Home) -> Iterator[Emulated]:
+    """All devices of lab1 but its battery in another process: they stand for the real ones."""
+    text = LAB1.read_text()
+    head, rest = text.split("[wires.battery_can]", 1)
+    rig = home.path / "lab1.toml"
+    rig.write_text(
+        head.replace(*FOR_ALL_PLANS) + FOLLOWS + "[wires.battery_can]" + rest.replace(*BENCH_SOURCE)
+    )
+    with emulating(home, rig, "--without", "bms") as emulated:
+        yield emulated
+
+
+PASSING = {
+    "RT-01 and 60Hz-20": "RT-01[60Hz-20%]",
+    "RT-01 and 50Hz-20": "RT-01[50Hz-20%]",
+    "CM-06": "CM-06",
+}
 """The Japanese sag and the silence of the battery, by the choice that finds them."""
+STAND_IN = "RT-01 and 50Hz-20"
+"""The one that runs beside an emulated battery."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def passing(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Future[Ended]]:
-    """Both plans on rigs of their own, from the module's beginning: they take real time and hardly work."""
+    """All on rigs of their own, from the module's beginning: they take real time and hardly work."""
     names = {item.originalname for item in request.session.items if isinstance(item, pytest.Function)}
     if test_passes_over_the_hardware_path.__name__ not in names:
         return {}
@@ -70,9 +94,11 @@ def passing(
         home = Home(tmp_path_factory.mktemp("passing"))
 
         def run() -> Ended:
-            with emulating(home) as emulated:
+            is_stand_in = choice == STAND_IN
+            with without_battery(home) if is_stand_in else emulating(home) as emulated:
                 armed(home, emulated.rig)
-                ended = home.pytest("testplans", f"--rig={emulated.rig}", "-k", choice)
+                some = ("--emulate=bms",) if is_stand_in else ()
+                ended = home.pytest("testplans", f"--rig={emulated.rig}", *some, "-k", choice)
                 assert emulated.stop() == (0, "")
                 return ended
 
@@ -237,3 +263,47 @@ def test_passes_over_the_hardware_path(passing, choice):
     assert ended.code == 0
     subject = ended.record.subject
     assert (subject["is_emulated"], subject["clock"]) == (True, "wall")
+
+
+# --- a battery emulated here, the other devices there ---------------------------------------------
+
+FOLLOWED = """
+import asyncio
+
+from harness.plans import plan
+
+
+@plan("SI-01", "a battery that is emulated beside real devices", hazard="energises", measures=("follows",),
+      limit_s=120.0)
+async def test_follows(battery, inverter, grid, analyzer, judge):
+    await grid.turn_on()
+    await inverter.turn_on()
+    await inverter.set_power_w(4000.0)
+    await asyncio.sleep(12.0)
+    measured = (await analyzer.values("battery_dc")).current_a
+    said = await battery.current_a()
+    print(f"SAID {said.value:.1f} MEASURED {measured.value:.1f} SOC {(await battery.soc()).value:.4f}")
+    is_close = measured.value > 50.0 and abs(said.value - measured.value) < 2.0
+    judge("follows", is_close, "rackproof_bench.is_true")
+"""
+
+
+def test_a_battery_emulated_beside_real_devices_feeds_the_inverter_and_follows_the_measured_current(home):
+    """The inverter there runs on the frames sent here: without them it stands still."""
+    with without_battery(home) as there:
+        armed(home, there.rig)
+        followed = home.pytest(*home.plans(FOLLOWED), f"--rig={there.rig}", "--emulate=bms", "-s")
+        alone = home.pytest(*home.plans(FOLLOWED), f"--rig={there.rig}", "-s")
+    assert followed.verdicts == {"SI-01": "PASS"}, followed.said
+    assert "bms emulated here" in followed.out
+    assert followed.record.subject["is_emulated"] is True
+    assert followed.record.subject["more"]["stand_ins"] == ["bms"]
+    assert followed.record.subject["clock"] == "wall"
+    assert alone.verdicts == {"SI-01": "ERROR"}, alone.said
+    assert "bms" in alone.messages["SI-01"]
+
+
+def test_what_stands_on_no_can_line_cannot_be_left_out(home):
+    ended = home.rackproof("emulate", "lab1", "--without", "pcs")
+    assert ended.code == 4
+    assert "--without pcs: it stands on wire pcs_lan, which is modbus_tcp" in ended.err

@@ -384,6 +384,32 @@ def test_a_channel_that_is_not_served_is_refused_by_name():
     run_wall(main)
 
 
+def test_a_second_node_at_the_adapter_hears_the_first_and_all_others_and_is_heard_by_all(tmp_path):
+    """Each frame once: at every node but its sender, and in the traffic."""
+    traffic = LineTraffic("battery_can", tmp_path, is_can=True)
+
+    async def main():
+        line = CanLine("battery_can")
+        async with can_pair(line) as (near, _), outside(line, traffic=traffic) as client:
+            first, second = client.port("harness"), client.beside("bms")
+            ears = inside, of_first, of_second = Ear(near), Ear(first), Ear(second)
+            second.send(0x351, b"battery")
+            first.send(0x355, b"harness")
+            await until(lambda: len(inside.frames) == 2)
+            near.send(0x351, b"outside")
+            await until(lambda: len(of_second.frames) == len(of_first.frames) == 2)
+            assert inside.data() == [b"battery", b"harness"]
+            assert of_first.data() == [b"battery", b"outside"]
+            assert of_second.data() == [b"harness", b"outside"]
+            for ear in ears:
+                ear.end()
+
+    run_wall(main)
+    traffic.close()
+    with can.ASCReader(tmp_path / "battery_can.asc") as reader:
+        assert sorted(bytes(frame.data) for frame in reader) == [b"battery", b"harness", b"outside"]
+
+
 def test_nobody_there_names_wire_and_address():
     async def main():
         port = free_port()

@@ -1,0 +1,91 @@
+"""What may be emulated beside real devices, and what may not, with a way out each time."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigurationError
+from harness.rig.files import load_rig
+from harness.rig.rig_file import RigFile
+from harness.rig.stand_in import stand_in_refusals
+from harness.rig.toml_file import toml_text
+
+LAB1 = Path(__file__).parents[2] / "fixtures" / "rigs" / "lab1.toml"
+EMULATION = {"battery_current": "analyzer.battery_dc.current_a"}
+
+
+def bench_source(tmp_path: Path, *, emulation: object = EMULATION, **more: object) -> RigFile:
+    """lab1 with a bench source in place of its battery."""
+    table = tomllib.loads(LAB1.read_text())
+    table["topology"]["battery_side"] = "bench_source"
+    if emulation is not None:
+        table["emulation"] = emulation
+    table |= more
+    path = tmp_path / "bench.toml"
+    path.write_text(toml_text(table))
+    return load_rig(path)
+
+
+def test_a_battery_can_be_emulated_where_a_bench_source_hangs_in_its_place(tmp_path):
+    assert stand_in_refusals(bench_source(tmp_path), ["bms"]) == []
+    assert stand_in_refusals(bench_source(tmp_path), []) == []
+
+
+def test_a_battery_that_hangs_there_is_not_left_without_its_management():
+    (refusal,) = stand_in_refusals(load_rig(LAB1), ["bms"])
+    assert refusal.startswith("--emulate=bms: it protects the battery at battery_dc")
+    assert 'topology.battery_side = "bench_source"' in refusal
+
+
+def test_without_a_current_to_follow_it_says_what_to_write(tmp_path):
+    (refusal,) = stand_in_refusals(bench_source(tmp_path, emulation=None), ["bms"])
+    assert 'write [emulation] with battery_current = "analyzer.battery_dc.current_a"' in refusal
+
+
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [
+        ("pcs", "inverter beside real devices: it would move no power"),
+        ("grid", "grid_source beside real devices: it would feed nothing"),
+        ("recorder", "recorder beside real devices: it would record a world that is not there"),
+        ("relay", "fault_inserter beside real devices: a real lead cannot be opened"),
+        ("analyzer", "protects the rig or feeds the interlock (protective = true)"),
+    ],
+)
+def test_nothing_else_can_and_each_refusal_names_device_reason_and_way_out(tmp_path, device, why):
+    (refusal,) = stand_in_refusals(bench_source(tmp_path), [device])
+    assert refusal.startswith(f"--emulate={device}: ")
+    assert why in refusal
+    assert refusal.endswith("leave it real, or emulate all devices with --emulate alone")
+
+
+def test_all_refusals_are_told_together_and_a_typo_is_answered(tmp_path):
+    refusals = stand_in_refusals(bench_source(tmp_path), ["bmss", "pcs", "bms"])
+    assert [each.partition(":")[0] for each in refusals] == ["--emulate=bmss", "--emulate=pcs"]
+    assert "did you mean 'bms'?" in refusals[0]
+
+
+def test_all_devices_of_a_rig_are_the_option_alone(tmp_path):
+    rig = bench_source(tmp_path)
+    (refusal,) = stand_in_refusals(rig, list(rig.devices))
+    assert refusal.endswith("write --emulate alone")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("analyser.battery_dc.current_a", "unknown device 'analyser'"),
+        ("grid.battery_dc.current_a", "that device's role is grid_source; allowed: power_analyzer"),
+        ("analyzer.pcs_ac.current_a", "allowed: 'analyzer.battery_dc.current_a'"),
+        ("analyzer", "allowed: 'analyzer.battery_dc.current_a'"),
+    ],
+)
+def test_the_current_it_follows_is_checked_with_the_rig_file(tmp_path, asked, said):
+    with pytest.raises(ConfigurationError) as caught:
+        bench_source(tmp_path, emulation={"battery_current": asked})
+    (mistake,) = caught.value.mistakes
+    assert "emulation.battery_current" in mistake
+    assert said in mistake
