@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import inspect
 import os
 import signal
@@ -12,9 +13,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.clock import run_virtual, run_wall
+from harness.clock import go_before_others, run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe
-from harness.readings import Measured
+from harness.readings import Measured, Reading
 from harness.rig.agreement import disagreements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.files import load_product, load_rig, load_site, write_rig
@@ -24,6 +25,7 @@ from harness.rig.toml_file import near_miss, unknown
 
 if TYPE_CHECKING:
     from harness.rig.product_file import ProductFile
+    from harness.safety.interlock import Interlock
 
 EXIT_OK = 0
 EXIT_TROUBLE = 1
@@ -335,7 +337,12 @@ def _disarm(options: Any) -> int:
 
 def _commission(options: Any) -> int:
     from harness.safety.commissioned import fingerprint, write_commissioning  # noqa: PLC0415
-    from harness.safety.commissioning import Commissioning, as_documents, programme  # noqa: PLC0415
+    from harness.safety.commissioning import (  # noqa: PLC0415
+        Commissioning,
+        as_documents,
+        interlock_for,
+        programme,
+    )
     from harness.safety.lease import SAFE, UNSAFE, Lease  # noqa: PLC0415
 
     rig, product = _files(options)
@@ -350,10 +357,26 @@ def _commission(options: Any) -> int:
     if not options.person.strip():
         raise Unsafe(f"rig {rig.name} cannot be commissioned: --person is empty; name who stands beside it")
     lease = Lease.take(rig)
+    go_before_others()  # the interlock runs in this process
+    watched: list[Interlock] = []
+
+    def observe(*readings: Reading[Any]) -> None:
+        for interlock in watched:
+            for reading in readings:
+                interlock.observe(reading)
+
+    f0_hz = float(rig.frequencies_hz[0])
+    setup = Setup(rig=rig, product=product, f0_hz=f0_hz, observe=observe, note=lambda *_: None)
+
+    async def run() -> int:
+        async with open_bench(setup, emulate=False) as bench:
+            watched.append(interlock_for(rig, asyncio.get_running_loop().time()))
+            return await work(bench)
 
     async def work(bench: Bench) -> int:
         lease.write("energised")
-        results = await Commissioning(bench, lambda line: print(line, flush=True)).run()
+        tell = functools.partial(print, flush=True)
+        results = await Commissioning(bench, tell, watched[0]).run()
         is_safe = results[-1].result == "passed"
         lease.write(SAFE if is_safe else UNSAFE, "" if is_safe else results[-1].found)
         place = write_commissioning(rig, options.person, as_documents(results))
@@ -361,7 +384,7 @@ def _commission(options: Any) -> int:
         return EXIT_OK if all(each.result in {"passed", "not there"} for each in results) else EXIT_TROUBLE
 
     try:
-        return _on_bench(rig, product, work, emulate=False)
+        return run_wall(run)
     finally:
         lease.close()
 

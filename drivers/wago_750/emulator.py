@@ -42,6 +42,7 @@ class Emulator:
 
     Attributes:
         on_output: is told each change of a named output, also the watchdog's.
+        on_input: is told each contact that ``set_input`` opens or closes.
         feedback: inputs that follow something, by name; asked with the plant at the present.
         frozen: inputs and outputs read as they were when that began; commands and watchdog still act.
         jammed: commands of outputs are answered and do not act; the watchdog still does.
@@ -53,6 +54,7 @@ class Emulator:
         self.name = name
         self.options = options
         self.on_output: Callable[[str, bool], None] = _connected_to_nothing
+        self.on_input: Callable[[str, bool], None] = _connected_to_nothing
         self.feedback: dict[str, Callable[[], bool]] = {}
         self.frozen = False
         self.jammed = False
@@ -108,6 +110,7 @@ class Emulator:
             free = ", ".join(each for each in self.options.inputs if each not in self.feedback)
             raise ConfigurationError(f"{self.name}: set_input({name!r}): allowed {free}")
         self._inputs[self.options.inputs[name] - 1] = value
+        self.on_input(name, value)
 
     def read(self, table: Table, address: int, count: int) -> list[int]:
         """Answer bits (functions 1 and 2) and single registers (3 and 4)."""

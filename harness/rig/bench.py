@@ -242,16 +242,28 @@ def _connect_safety_chain(rig: RigFile, side: FarSide, *, is_enabled: bool) -> N
         return
     emulator, plant = cast("Any", side.emulators[chain.device]), side.plant
 
+    # The chain conducts while its relay is driven and every contact in it is closed.
+    closed = dict.fromkeys((chain.chain, *chain.opened_by), True)
+
+    def conduct(name: str, is_closed: bool) -> None:
+        if name not in closed:
+            return
+        side.advance()
+        closed[name] = is_closed
+        is_on = all(closed.values())
+        plant.converter.enable(is_enabled=is_on)
+        plant.grid.enable(is_enabled=is_on)
+        if not is_on:
+            plant.at(plant.now_s + CHAIN_DELAY_S, plant.bms.open_contactors)
+
     def switch(output: str, is_on: bool) -> None:
         if output == chain.chain:
-            plant.converter.enable(is_enabled=is_on)
-            plant.grid.enable(is_enabled=is_on)
-            if not is_on:
-                plant.at(plant.now_s + CHAIN_DELAY_S, plant.bms.open_contactors)
+            conduct(output, is_on)
         elif output == chain.battery_enable:
             (plant.bms.close_contactors if is_on else plant.bms.open_contactors)()
 
     emulator.on_output = switch
+    emulator.on_input = conduct
     emulator.feedback[chain.contactor_feedback] = lambda: plant.bms.contactor_closed
     if is_enabled:
         emulator.enable()

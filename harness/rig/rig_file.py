@@ -503,6 +503,7 @@ class _Parts:
             ("chain", chain.chain, "output"),
             ("battery_enable", chain.battery_enable, "output"),
             ("contactor_feedback", chain.contactor_feedback, "input"),
+            *(("opened_by", name, "input") for name in chain.opened_by),
         ):
             known = options.get(f"{kind}s", {})
             if isinstance(known, Mapping) and known and name not in known:

@@ -223,12 +223,14 @@ class SafetyChain(Part):
         chain: the output that enables source and converter; off, both cease, and do not start.
         battery_enable: the output that closes the battery's contactor.
         contactor_feedback: the input that the contactor's auxiliary contact closes.
+        opened_by: inputs whose contacts stand in the chain itself (E-stop, door): they act without software.
     """
 
     device: Name
     chain: Name
     battery_enable: Name
     contactor_feedback: Name
+    opened_by: tuple[Name, ...] = ()
 
 
 class Topology(Part):

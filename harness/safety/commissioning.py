@@ -20,8 +20,11 @@ from typing import Any
 from harness.clock import now_s
 from harness.errors import BenchError, NotTestable, RackproofError
 from harness.rig.bench import Bench
+from harness.rig.rig_file import RigFile
 from harness.roles import GridStep
+from harness.safety.interlock import Breach, Interlock
 from harness.safety.safe_state import MakeSafe, ask
+from harness.safety.watch import watching
 
 LOW_POWER = 0.1
 """Of the rating: far beyond every sensor's offset, and a tenth of the energy of a mistake at full power."""
@@ -78,37 +81,56 @@ class Check:
 class Commissioning:
     """One commissioning of one rig."""
 
-    def __init__(self, bench: Bench, tell: Callable[[str], None]) -> None:
+    def __init__(self, bench: Bench, tell: Callable[[str], None], interlock: Interlock) -> None:
         """Prepare.
 
         Args:
-            bench: all devices open.
+            bench: all devices open, their readings shown to the interlock.
             tell: shows a line to the person.
+            interlock: watches meanwhile.
         """
         self.bench = bench
         self.tell = tell
         self.values: dict[str, float] = {}
+        self._interlock = interlock
 
     async def run(self) -> list[Result]:
-        """Carry all checks out; after a failed one the rig is made safe, and the rest is left."""
+        """Carry all checks out; after a failed one, or a breach, the rest is left. The rig ends safe."""
         results: list[Result] = []
-        failed = ""
+        checks = asyncio.create_task(self._all(results), name="commissioning")
+        breaches: list[Breach] = []
+
+        def stop(breach: Breach) -> None:
+            breaches.append(breach)
+            checks.cancel()
+
         try:
-            for check in CHECKS:
-                if failed:
-                    results.append(Result(check.name, "not run", f"after {failed}"))
-                    continue
-                self.tell(f"{check.name}: {check.expects}")
-                if check.person:
-                    self.tell(f"  please: {check.person}")
-                results.append(await self._one(check))
-                self.tell(f"  {results[-1].result}: {results[-1].found}")
-                failed = check.name if results[-1].result == "failed" else ""
+            async with watching(self.bench, self._interlock, stop):
+                await asyncio.wait({checks})
+            if breaches:
+                results.append(Result("envelope", "failed", breaches[0].text))
+                self.tell(f"envelope: {breaches[0].text}")
+            else:
+                checks.result()
         finally:
+            checks.cancel()
             outcome = await MakeSafe(self.bench, "command", "commissioning", lambda _, __: None).run({})
             self.tell(f"rig: {outcome.text}")
             results.append(Result("safe at the end", "passed" if outcome.is_safe else "failed", outcome.text))
         return results
+
+    async def _all(self, results: list[Result]) -> None:
+        failed = ""
+        for check in CHECKS:
+            if failed:
+                results.append(Result(check.name, "not run", f"after {failed}"))
+                continue
+            self.tell(f"{check.name}: {check.expects}")
+            if check.person:
+                self.tell(f"  please: {check.person}")
+            results.append(await self._one(check))
+            self.tell(f"  {results[-1].result}: {results[-1].found}")
+            failed = check.name if results[-1].result == "failed" else ""
 
     async def _one(self, check: Check) -> Result:
         self.values = {}
@@ -294,7 +316,8 @@ async def _captured(recorder: Any) -> None:
 
 def _angle_deg(wave: Any, f0_hz: float) -> float:
     """Angle of the fundamental, by its Fourier sum over whole periods."""
-    count = int(round(wave.sample_rate_hz / f0_hz) * int(len(wave.samples) * f0_hz / wave.sample_rate_hz))
+    periods = math.floor(len(wave.samples) * f0_hz / wave.sample_rate_hz)
+    count = math.floor(periods * wave.sample_rate_hz / f0_hz)
     turn = 2.0 * math.pi * f0_hz / wave.sample_rate_hz
     real = sum(float(wave.samples[i]) * math.cos(turn * i) for i in range(count))
     imaginary = -sum(float(wave.samples[i]) * math.sin(turn * i) for i in range(count))
@@ -526,6 +549,13 @@ CHECKS: Sequence[Check] = (
         run=_hardware_layers,
     ),
 )
+
+
+def interlock_for(rig: RigFile, start_s: float) -> Interlock:
+    """Give an interlock for the limits; the contacts are what a person opens during the checks."""
+    assert rig.interlock is not None
+    part = rig.interlock.model_copy(update={"contacts": ()})
+    return Interlock(rig.model_copy(update={"interlock": part}), start_s)
 
 
 def programme() -> list[str]:
