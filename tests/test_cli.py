@@ -142,7 +142,9 @@ def test_a_folder_without_plans_is_told(tmp_path):
 
 def test_hardware_is_not_armed(capsys):
     assert main(["arm", "lab1", "--person", "A. Tester"]) == 1
-    assert capsys.readouterr().err.startswith("refused: rig lab1 cannot be armed: no guard")
+    assert capsys.readouterr().err.startswith(
+        "refused: rig lab1 cannot be armed: it was never commissioned as its file stands"
+    )
 
 
 def test_a_rig_that_must_not_be_energised_is_not_armed(capsys, tmp_path):

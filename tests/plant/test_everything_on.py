@@ -150,7 +150,8 @@ def test_a_week_leaves_no_more_behind_than_two_days():
         rig.converter.turn_off()
         rig.advance(86_400.0 * (day + 1))
         sizes.append(len(pickle.dumps((rig._history, rig.grid, rig.solar, rig.load, rig.converter))))
-    # An island's worth of stretches may lie on either side of the last look for what is too old.
-    assert max(sizes[2:]) < 1.2 * max(sizes[:2])
+    # What is kept of the last quarter of an hour has more stretches on one day than on another; what grew
+    # with the days would be seven times as much.
+    assert max(sizes[2:]) < 2.0 * max(sizes[:2])
     assert len(rig.waveform("load_ac.u1_v", rig.now_s - KEPT_S, 10.0, 100)) == 100
     assert rig.balance().residual_fraction < 1e-3

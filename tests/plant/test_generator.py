@@ -7,6 +7,7 @@ import pytest
 from harness.plant import (
     BatterySpec,
     ConverterSpec,
+    EnterService,
     Generator,
     GeneratorSpec,
     GeneratorState,
@@ -161,8 +162,7 @@ def test_an_engine_cannot_sink():
             starts_on=True,
             bms_timeout_s=None,
             islanding=False,
-            enter_frequency_hz=(-3.0, 3.0),
-            return_delay_s=1.0,
+            enter_service=EnterService(frequency_hz=(-3.0, 3.0), delay_s=1.0),
             # Its own relays would see the speed rise first.
             ride_through=RideThrough(),
         ),

@@ -52,7 +52,9 @@ def test_without_a_current_to_follow_it_says_what_to_write(tmp_path):
         ("grid", "grid_source beside real devices: it would feed nothing"),
         ("recorder", "recorder beside real devices: it would record a world that is not there"),
         ("relay", "fault_inserter beside real devices: a real lead cannot be opened"),
-        ("analyzer", "protects the rig or feeds the interlock (protective = true)"),
+        ("analyzer", "power_analyzer beside real devices: it would measure a world that is not there"),
+        ("shunt", "protects the rig or feeds the interlock (protective = true)"),
+        ("safety", "protects the rig or feeds the interlock (protective = true)"),
     ],
 )
 def test_nothing_else_can_and_each_refusal_names_device_reason_and_way_out(tmp_path, device, why):

@@ -74,7 +74,7 @@ def test_an_inserted_fault_is_removed_and_the_battery_is_heard_again():
 EMS = """
 [wires.ems_lan]
 kind = "modbus_tcp"
-host = "192.0.2.12"
+host = "192.0.2.13"
 port = 502
 timeout_s = 1.0
 
