@@ -52,13 +52,21 @@ def test_without_a_current_to_follow_it_says_what_to_write(tmp_path):
         ("grid", "grid_source beside real devices: it would feed nothing"),
         ("recorder", "recorder beside real devices: it would record a world that is not there"),
         ("relay", "fault_inserter beside real devices: a real lead cannot be opened"),
-        ("analyzer", "protects the rig or feeds the interlock (protective = true)"),
+        ("analyzer", "power_analyzer beside real devices: it would measure a world that is not there"),
     ],
 )
 def test_nothing_else_can_and_each_refusal_names_device_reason_and_way_out(tmp_path, device, why):
     (refusal,) = stand_in_refusals(bench_source(tmp_path), [device])
     assert refusal.startswith(f"--emulate={device}: ")
     assert why in refusal
+    assert refusal.endswith("leave it real, or emulate all devices with --emulate alone")
+
+
+def test_what_protects_is_refused_for_that(tmp_path):
+    devices = tomllib.loads(LAB1.read_text())["devices"]
+    devices["relay"]["protective"] = True
+    (refusal,) = stand_in_refusals(bench_source(tmp_path, devices=devices), ["relay"])
+    assert "it protects the rig or feeds the interlock (protective = true)" in refusal
     assert refusal.endswith("leave it real, or emulate all devices with --emulate alone")
 
 
