@@ -126,6 +126,8 @@ class LiveView:
 
         head = Text.assemble((self.plan, "bold"), f"  {self.title}", no_wrap=True, overflow="ellipsis")
         progress = Table.grid(padding=(0, 2))
+        for _ in range(3 if self.declared_s else 2):
+            progress.add_column(no_wrap=True)
         declared = f" of at most {duration(self.declared_s)}" if self.declared_s else ""
         bar = ProgressBar(total=self.declared_s or None, completed=min(self.rig_s, self.declared_s), width=32)
         time = f"{duration(self.rig_s)}{declared}"

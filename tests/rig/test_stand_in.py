@@ -64,6 +64,14 @@ def test_nothing_else_can_and_each_refusal_names_device_reason_and_way_out(tmp_p
     assert refusal.endswith("leave it real, or emulate all devices with --emulate alone")
 
 
+def test_what_protects_is_refused_for_that(tmp_path):
+    devices = tomllib.loads(LAB1.read_text())["devices"]
+    devices["relay"]["protective"] = True
+    (refusal,) = stand_in_refusals(bench_source(tmp_path, devices=devices), ["relay"])
+    assert "it protects the rig or feeds the interlock (protective = true)" in refusal
+    assert refusal.endswith("leave it real, or emulate all devices with --emulate alone")
+
+
 def test_all_refusals_are_told_together_and_a_typo_is_answered(tmp_path):
     refusals = stand_in_refusals(bench_source(tmp_path), ["bmss", "pcs", "bms"])
     assert [each.partition(":")[0] for each in refusals] == ["--emulate=bmss", "--emulate=pcs"]
