@@ -112,7 +112,7 @@ def test_mistakes_of_rig_product_site_and_options_are_told_together(home):
         ("unknown product 'lfp_rak'", "did you mean 'lfp_rack'?"),
         ("unknown site 'osaca'", "did you mean 'osaka'?"),
         ("--seed-fault 'frosen:bms'", "known: ", "did you mean 'frozen'?"),
-        ("--seed-fault 'frozen:bmss'", "bms, pcs, relay, analyzer, grid, recorder", "did you mean 'bms'?"),
+        ("--seed-fault 'frozen:bmss'", "bms, pcs, relay, shunt, safety, analyzer, grid, recorder", "did you mean 'bms'?"),
         ("--seed-fault 'dead:bms'", "dead is a fault of an inverter"),
     )
 
