@@ -84,9 +84,9 @@ class Permit:
 
 
 def _switches_off(asked: object) -> bool:
-    """Whether what is asked is no power, or outputs off."""
+    """Whether what is asked is no power, or an output off."""
     if isinstance(asked, Mapping):
-        return not any(asked.values())
+        return asked.get("is_on") is False
     return asked == 0.0
 
 
