@@ -84,9 +84,9 @@ class Permit:
 
 
 def _switches_off(asked: object) -> bool:
-    """Whether what is asked is no power, or an output off."""
+    """Whether what is asked is no power, or outputs off."""
     if isinstance(asked, Mapping):
-        return asked.get("is_on") is False
+        return not any(asked.values())
     return asked == 0.0
 
 

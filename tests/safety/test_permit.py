@@ -42,7 +42,6 @@ HARMLESS = [
     ("pcs.restore", {"704.WMaxLimPct": 100.0}),
     ("safety.set_output", {"chain": False}),
     ("grid.turn_off", None),
-    ("safety.set_output", {"output": "chain", "is_on": False}),
     ("grid.stop_profile", None),
     ("relay.remove", "bms_can_open"),
     ("analyzer.start_integration", None),
