@@ -82,7 +82,7 @@ class Driver:
                 f"allowed {', '.join(self._outputs)}{hint}"
             )
         channel = self._outputs[output]
-        self._voice.command("set_output", {"output": output, "is_on": is_on})
+        self._voice.command("set_output", {output: is_on})
         await self._drive(channel, is_on=is_on)
         if (await self._driven())[channel - 1] is not is_on:
             raise DeviceFault(

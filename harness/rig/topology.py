@@ -220,7 +220,8 @@ class SafetyChain(Part):
 
     Attributes:
         device: the rig's safety inputs; its options give the channels.
-        chain: the output that enables source and converter; off, both cease, and do not start.
+        chain: the output that enables source and converter; off, both cease and do not start, and the
+            battery's contactor opens once they have ceased.
         battery_enable: the output that closes the battery's contactor.
         contactor_feedback: the input that the contactor's auxiliary contact closes.
         opened_by: inputs whose contacts stand in the chain itself (E-stop, door): they act without software.

@@ -162,7 +162,9 @@ class Interlock:
             return None
         if pair.apart_since_s is None:
             pair.apart_since_s = now_s
-        if now_s - pair.apart_since_s < pair.for_s:
+        # A value from before they parted disagrees with nothing: both must have spoken since.
+        has_spoken = min(bench.at_s, product.at_s) > pair.apart_since_s
+        if not has_spoken or now_s - pair.apart_since_s < pair.for_s:
             return None
         return Breach(
             "disagreement",

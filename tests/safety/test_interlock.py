@@ -108,6 +108,26 @@ def test_a_product_that_says_otherwise_than_the_bench_trips_after_its_time(inter
     assert tripped_s == pytest.approx(4.0 + 3.0, abs=0.11)
 
 
+def test_a_report_from_before_a_ramp_disagrees_with_nothing():
+    """In virtual time the bench's sensor speaks each 5 s, and the product each second."""
+    interlock = Interlock(load_rig(LAB1), 0.0, is_virtual=True)
+    for second in range(60):
+        volts = 52.0 if second < 11 else 56.0
+        if second % 5 == 0:
+            show(interlock, float(second), shunt__voltage_v=volts, bms__voltage_v=volts)
+        interlock.observe(Reading(volts, float(second), "bms.voltage_v"))
+        interlock.check(float(second))
+        assert interlock.breach is None
+    # A frozen product goes on speaking, and is found out all the same.
+    for second in range(60, 80):
+        interlock.observe(Reading(56.0, float(second), "bms.voltage_v"))
+        if second % 5 == 0:
+            show(interlock, float(second), shunt__voltage_v=53.0, bms__voltage_v=56.0)
+        interlock.check(float(second))
+    assert interlock.breach is not None
+    assert interlock.breach.cause == "disagreement"
+
+
 def test_the_first_breach_is_kept(interlock):
     interlock.observe(Reading(300.0, 0.1, "shunt.current_a"))
     first = interlock.breach

@@ -173,10 +173,10 @@ def test_each_command_is_noted_before_it_acts_and_each_reading_passes_the_record
     is_seen, notes = run_virtual(main)
     assert is_seen
     assert notes == [
-        ("safety.set_output", 1.0, {"output": "chain", "is_on": True}),
+        ("safety.set_output", 1.0, {"chain": True}),
         ("safety.arm_watchdog", 1.0, 10.0),
         ("safety.disarm_watchdog", 1.0, None),
-        ("safety.set_output", 1.0, {"output": "chain", "is_on": False}),
+        ("safety.set_output", 1.0, {"chain": False}),
     ]
 
 
