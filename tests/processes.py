@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from harness.record.record import Record, read_document, record_of
+
+T = TypeVar("T")
 
 REPOSITORY = Path(__file__).parents[1]
 LAB1 = REPOSITORY / "fixtures" / "rigs" / "lab1.toml"
@@ -151,9 +154,9 @@ def wait_until(process: subprocess.Popen[str], holds: Callable[[], bool], longes
     raise AssertionError(f"nothing of what {process.args} was to bring about within {longest_s:g} s")
 
 
-def two_at_a_time(works: Sequence[Callable[[], Ended]]) -> list[Future[Ended]]:
-    """Begin all, two at a time: as many as the smallest machine has cores."""
-    pool = ThreadPoolExecutor(2)
+def side_by_side(works: Sequence[Callable[[], T]], count: int = 2) -> list[Future[T]]:
+    """Begin all, so many at a time: as the smallest machine has cores, or more where they mostly wait."""
+    pool = ThreadPoolExecutor(count)
     futures = [pool.submit(work) for work in works]
     pool.shutdown(wait=False)
     return futures

@@ -176,6 +176,8 @@ class _Values:
 
     @property
     def frequency_hz(self) -> Measured:
+        if math.isnan(self.f_hz):
+            raise DeviceFault(f"{self.limits.source}.frequency_hz: no value (nan): the line is dead")
         return self._measured("frequency_hz", self.f_hz, {"reading": self.limits.frequency * self.f_hz})
 
 
@@ -547,11 +549,13 @@ class Driver:
         else:
             q, f = rest
             q_var, f_hz = values[q] * sign * limits.phases, values[f]
+        recorded = dict(zip(limits.quantities, (u_v, i_a, p_w, q_var, f_hz), strict=True))
         if not math.isfinite(u_v + i_a + p_w + q_var + f_hz):
-            for function in limits.functions:
+            # A dead line has a voltage, zero, and no frequency: only who asks for that is told.
+            for function in limits.functions[:-1] if math.isnan(f_hz) else limits.functions:
                 self._value(node, function, values)  # which says what is wrong
-        recorded = zip(limits.quantities, (u_v, i_a, p_w, q_var, f_hz), strict=True)
-        self._voice.readings(dict(recorded), update.window_s[1])
+            recorded.popitem()
+        self._voice.readings(recorded, update.window_s[1])
         return _Values(limits, update.window_s, u_v, i_a, p_w, q_var, f_hz)
 
     def _limits_at(self, node: str) -> _Limits:

@@ -637,8 +637,8 @@ class Bms:
         return believed if believed.size else sensors.values()
 
     def _mean_degc(self) -> float:
-        if self.temperature_sensors.is_sound and self.spec.temperature_error_k == 0.0:
-            return self.string.temperature_degc
+        if self.temperature_sensors.is_sound:
+            return self.string.temperature_degc + self.temperature_sensors.mean_offset
         return float(self._believed_degc().mean())
 
     def _is_quiet(self, discharge_a: float) -> bool:

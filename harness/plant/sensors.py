@@ -127,6 +127,7 @@ class SensorRow:
     Attributes:
         lowest_offset: of all channels.
         highest_offset: of all channels.
+        mean_offset: likewise.
         is_sound: whether none has failed.
     """
 
@@ -149,6 +150,7 @@ class SensorRow:
         self._offsets: FloatArray = spec.offset * np.clip(np.array(draws), -3.0, 3.0)
         self.lowest_offset = float(self._offsets.min())
         self.highest_offset = float(self._offsets.max())
+        self.mean_offset = float(self._offsets.mean())
         self._held: dict[int, float] = {}
         self.is_sound = True
 

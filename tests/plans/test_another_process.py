@@ -16,7 +16,7 @@ import pytest
 
 from harness.rig.files import load_rig
 
-from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, two_at_a_time, wait_until
+from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, side_by_side, wait_until
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def passing(
 
         return run
 
-    return dict(zip(PASSING, two_at_a_time([work(choice) for choice in PASSING]), strict=True))
+    return dict(zip(PASSING, side_by_side([work(choice) for choice in PASSING]), strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..processes import Ended, Home, busy_loops, two_at_a_time
+from ..processes import Ended, Home, busy_loops, side_by_side
 
 ON_LAB1 = ("testplans", "--rig=lab1", "--emulate")
 THREE = "CM-06 or (RT-01 and (60Hz-20 or 50Hz-0))"
@@ -31,7 +31,7 @@ def run_all(folder: Path, *choices: str, also: tuple[str, ...] = ()) -> list[End
         lambda home=home, choice=choice: home.pytest(*ON_LAB1, "-k", choice, *also)
         for home, choice in zip(homes, choices, strict=True)
     ]
-    return [future.result() for future in two_at_a_time(works)]
+    return [future.result() for future in side_by_side(works)]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ..processes import Ended, Home, two_at_a_time
+from ..processes import Ended, Home, side_by_side
 
 PLANS = {"CC-02", "CC-03", "CM-06", "FO-15", "RT-08"} | {
     f"RT-01[{f0_hz}Hz-{residual}%]" for f0_hz in (50, 60) for residual in (0, 20)
@@ -58,7 +58,7 @@ def runs(
         choice = ("-k", ONE_PLAN[fault]) if fault in ONE_PLAN else ()
         return lambda: home.pytest("testplans", "--rig=lab1", "--emulate", f"--seed-fault={fault}", *choice)
 
-    return dict(zip(faults, two_at_a_time([run(fault) for fault in faults]), strict=True))
+    return dict(zip(faults, side_by_side([run(fault) for fault in faults]), strict=True))
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, *ONE_PLAN])

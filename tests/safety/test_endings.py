@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, two_at_a_time, wait_until
+from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, side_by_side, wait_until
 
 PLAN = """
 import asyncio, ctypes, os, resource, signal, time
@@ -235,7 +235,7 @@ ROWS = [
     Row("SIGSTOP", -9, "ABORTED", KILLED, from_outside=sends(signal.SIGSTOP)),
     Row("an exception in the plan", 1, "ERROR", "ValueError: no", ending=NO),
     Row("an exception in set-up", 1, "ERROR", "ValueError: no", set_up=NO, has_guard=False),
-    Row("an exception in clean-up", 1, "PASS", "", ending=JUDGED, clean_up=NO),
+    Row("an exception in clean-up", 1, "ERROR", "ValueError: no", ending=JUDGED, clean_up=NO),
     Row("os._exit", 3, "ABORTED", KILLED, ending="os._exit(3)"),
     Row("a crash of the interpreter", -11, "ABORTED", KILLED, ending="ctypes.string_at(0)"),
     Row("a hung event loop", -9, "ABORTED", KILLED, ending="while True: pass"),
@@ -347,7 +347,7 @@ class Evidence:
 def evidence(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Future[Evidence]]:
-    """All endings that were chosen, on rigs of their own, two at a time: they mostly wait."""
+    """All endings that were chosen, on rigs of their own, six at a time: they mostly wait."""
     chosen = {
         item.callspec.params["row"].name: item.callspec.params["row"]
         for item in request.session.items
@@ -358,7 +358,7 @@ def evidence(
         home = Home(tmp_path_factory.mktemp("ending"))
         return lambda: end(home, row)
 
-    return dict(zip(chosen, two_at_a_time([work(row) for row in chosen.values()]), strict=True))
+    return dict(zip(chosen, side_by_side([work(row) for row in chosen.values()], 6), strict=True))
 
 
 class NO_PARAMETERS:  # noqa: N801 - stands for an object without any

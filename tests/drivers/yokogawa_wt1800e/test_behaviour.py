@@ -129,13 +129,15 @@ def test_over_range_is_a_fault_that_names_the_item(bench, nodes):
     on_bench(bench, check, nodes=small)
 
 
-def test_a_dead_line_has_no_frequency(bench):
+def test_a_dead_line_has_a_voltage_and_no_frequency(bench):
     async def check(driver, emulator, plant):
         plant.advance(now_s())
         plant.grid.open_relay()
         await asyncio.sleep(3.0)
-        with pytest.raises(DeviceFault, match="FU,6 at grid_ac: no value"):
-            await driver.values("grid_ac")
+        dead = await driver.values("grid_ac")
+        assert dead.voltage_v.value == pytest.approx(0.0, abs=0.1)
+        with pytest.raises(DeviceFault, match=r"analyzer\.grid_ac\.frequency_hz: no value"):
+            _ = dead.frequency_hz
 
     on_bench(bench, check)
 
