@@ -69,7 +69,7 @@ def run(in_series: int, strings: int, seconds: int, *, is_looked_at: bool) -> fl
 def run_pybamm(seconds: int) -> float | None:
     """Likewise for PyBaMM's single cell; None where it is not installed."""
     try:
-        import pybamm  # type: ignore[import-untyped]  # noqa: PLC0415  (an optional extra, and a second to import)
+        import pybamm  # noqa: PLC0415  (an optional extra, and a second to import)
     except ModuleNotFoundError:
         return None
     pybamm.set_logging_level("ERROR")
