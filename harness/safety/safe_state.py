@@ -278,12 +278,16 @@ class MakeSafe:
     async def _verify(self) -> None:
         """Look at every node until all are dead, or the time for it is over."""
         end_s = now_s() + self._part.verified_within_s
+        looks = 0
         while True:
-            self.outcome.live = [
-                text for node, check in self._part.verified.items() for text in await self._look(node, check)
-            ]
-            self.outcome.live += await self._contactor()
-            if not self.outcome.live or now_s() >= end_s:
+            nodes = self._part.verified.items()
+            found = await asyncio.gather(
+                *(self._look(node, check) for node, check in nodes), self._contactor()
+            )
+            self.outcome.live = [text for texts in found for text in texts]
+            looks += 1
+            # A second look at least: what was read long ago while another sensor kept silent is stale by then.
+            if not self.outcome.live or (now_s() >= end_s and looks > 1):
                 break
             await asyncio.sleep(4.0 * _LOOK_S)
         self.outcome.is_safe = not self.outcome.live
@@ -305,14 +309,12 @@ class MakeSafe:
         seen = self.outcome.seen[node] = {}
         live: list[str] = []
         dead = 0
-        for sensor in check.sensors:
-            try:
-                async with asyncio.timeout(STEP_WITHIN_S):
-                    value = await self._trusted(sensor)
-            except (RackproofError, TimeoutError, OSError) as error:
-                seen[sensor] = f"{type(error).__name__}: {error}"
-                continue
+        for sensor, value in zip(
+            check.sensors, await asyncio.gather(*map(self._heard, check.sensors)), strict=True
+        ):
             seen[sensor] = value
+            if isinstance(value, str):
+                continue
             if abs(value) <= check.at_most:
                 dead += 1
             else:
@@ -321,6 +323,14 @@ class MakeSafe:
             silent = "; ".join(f"{name}: {what}" for name, what in seen.items() if isinstance(what, str))
             live.append(f"{node} is not verified by two sensors: {silent}")
         return live
+
+    async def _heard(self, sensor: str) -> float | str:
+        """Give a sensor's value, or why it gave none."""
+        try:
+            async with asyncio.timeout(STEP_WITHIN_S):
+                return await self._trusted(sensor)
+        except (RackproofError, TimeoutError, OSError) as error:
+            return f"{type(error).__name__}: {error}"
 
     async def _restore(self, settings: Mapping[str, float]) -> None:
         """Write the product's settings back, and say what is left."""

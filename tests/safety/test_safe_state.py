@@ -1,0 +1,183 @@
+"""The way to safe, step by step, on an emulated rig whose plant says what really happens."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from harness.clock import run_virtual
+from harness.plant.contactors import ContactorFault
+from harness.rig.bench import Setup, open_bench
+from harness.rig.files import load_product, load_rig
+from harness.rig.rig_file import RigFile
+from harness.safety.interlock import Breach, Interlock
+from harness.safety.safe_state import MakeSafe, Outcome
+from harness.safety.watch import watching
+from rackproof_fixtures.steps import energise
+
+from ..processes import LAB1, LFP_RACK
+
+DONE = {
+    "the converter ceases to energise": "done",
+    "the AC source opens its output": "done",
+    "the battery's contactor opens": "done",
+    "the safety chain drops": "done",
+    "inserted faults are taken out": "done",
+}
+
+
+@dataclass
+class Seen:
+    """What came of a safe state, and what was true."""
+
+    outcome: Outcome
+    plant: Any
+    said: list[tuple[str, object]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> dict[str, str]:
+        return {step.means: step.outcome for step in self.outcome.steps}
+
+    def broken_a(self) -> float:
+        """The largest current that a contactor broke."""
+        operations = self.plant.bms.connection.operations
+        return max((abs(each.current_a) for each in operations if each.was_opening), default=0.0)
+
+
+def rig_with_quick_sensor() -> RigFile:
+    """lab1, its shunt reporting as fast as on hardware also in virtual time."""
+    rig = load_rig(LAB1)
+    shunt = rig.devices["shunt"]
+    options = {**shunt.options, "virtual_period_s": 0.1}
+    devices = {**rig.devices, "shunt": shunt.model_copy(update={"options": options})}
+    return rig.model_copy(update={"devices": devices})
+
+
+def make_safe(spoil=lambda side: None, cause: str = "limit", power_w: float = 5000.0) -> Seen:
+    """Discharge, spoil something, and go to the safe state."""
+
+    async def main() -> Seen:
+        setup = Setup(rig=rig_with_quick_sensor(), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
+        async with open_bench(setup, emulate=True) as bench:
+            grid, inverter = bench.role("grid_source"), bench.role("inverter")
+            await energise(grid, inverter, f0_hz=60.0)
+            await inverter.set_power_w(power_w)
+            await asyncio.sleep(10.0)
+            side = bench.far_side
+            side.advance()
+            assert abs(side.plant.string.current_a) > 80.0
+            spoil(side)
+            said: list[tuple[str, object]] = []
+            maker = MakeSafe(bench, cause, "a test", lambda kind, body: said.append((kind, body)))
+            outcome = await maker.run({})
+            side.advance()
+            return Seen(outcome, side.plant, said)
+
+    return run_virtual(main)
+
+
+def is_off(plant: Any) -> bool:
+    return (
+        abs(plant.string.current_a) < 0.5
+        and not plant.bms.contactor_closed
+        and not plant.grid.is_relay_closed
+        and not plant.converter.is_on
+    )
+
+
+@pytest.mark.parametrize("power_w", [5000.0, -5000.0])
+def test_a_healthy_rig_is_off_without_a_contactor_that_broke_a_current(power_w):
+    seen = make_safe(power_w=power_w)
+    assert seen.outcome.is_safe, seen.outcome.text
+    assert seen.steps == DONE
+    assert is_off(seen.plant)
+    assert seen.broken_a() < 10.0
+    assert set(seen.outcome.seen) == {"battery_current", "ac_voltage", "battery contactor"}
+    assert [kind for kind, _ in seen.said][-1] == "safe state"
+
+
+def test_the_measured_way_down_is_kept():
+    way = make_safe().outcome.way_down
+    assert way
+    assert abs(way[-1][2]) <= 10.0
+    assert [at_s for at_s, _, _ in way] == sorted(at_s for at_s, _, _ in way)
+
+
+def test_a_converter_that_does_not_answer_is_stopped_by_the_chain_and_the_contactor_waits_for_that():
+    """Source off, it carries the critical load as an island; the contactor's gate stays shut under 60 A."""
+    seen = make_safe(lambda side: setattr(side.emulators["pcs"], "silent", True))
+    outcomes = [(step.means, step.outcome) for step in seen.outcome.steps]
+    assert outcomes[0] == ("the converter ceases to energise", "failed")
+    assert ("the battery's contactor opens", "held back") in outcomes
+    assert outcomes[-2][1] == "done"
+    assert seen.outcome.is_safe, seen.outcome.text
+    assert is_off(seen.plant)
+    assert seen.broken_a() < 10.0
+
+
+def test_a_meter_that_reads_zero_on_everything_opens_no_contactor():
+    """A battery is never at zero volts: the sensor is dead, and so is its zero current."""
+
+    def spoil(side):
+        side.emulators["shunt"].disturbance.update(voltage_v=-1000.0, current_a=-98.0)
+
+    seen = make_safe(spoil)
+    first = next(step for step in seen.outcome.steps if step.means == "the battery's contactor opens")
+    assert first.outcome == "failed"
+    assert "is not to be trusted" in first.text
+    assert is_off(seen.plant)
+    assert isinstance(seen.outcome.seen["battery_current"]["shunt.current_a"], str)
+
+
+def test_a_welded_contactor_is_unsafe_and_said_so():
+    def spoil(side):
+        for contactor in side.plant.bms.connection.contactors:
+            side.plant.bms.connection.fail(contactor, ContactorFault.WELDED)
+
+    seen = make_safe(spoil)
+    assert not seen.outcome.is_safe
+    assert any("contactor is closed" in each for each in seen.outcome.live)
+    assert abs(seen.plant.string.current_a) < 0.5
+
+
+def test_a_sensor_that_sees_something_alive_outvotes_two_that_do_not():
+    seen = make_safe(lambda side: side.emulators["shunt"].disturbance.update(current_a=5.0))
+    assert not seen.outcome.is_safe
+    assert any("battery_current is live: shunt.current_a" in each for each in seen.outcome.live)
+
+
+def test_one_sensor_alone_verifies_nothing():
+    def spoil(side):
+        for name in ("bms", "analyzer"):
+            side.emulators[name].silent = True
+
+    seen = make_safe(spoil)
+    assert not seen.outcome.is_safe
+    assert any("battery_current is not verified by two sensors" in each for each in seen.outcome.live)
+
+
+def test_after_an_opened_contact_the_chain_drops_first():
+    seen = make_safe(cause="contact")
+    assert seen.outcome.steps[0].means == "the safety chain drops"
+    assert seen.outcome.is_safe
+    assert is_off(seen.plant)
+
+
+def test_an_interlock_that_fails_itself_is_a_breach():
+    """Whoever watches and cannot has to say so: what is not watched is not safe."""
+
+    async def main() -> Breach:
+        setup = Setup(rig=rig_with_quick_sensor(), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
+        async with open_bench(setup, emulate=True) as bench:
+            found: asyncio.Future[Breach] = asyncio.get_running_loop().create_future()
+            interlock = Interlock(setup.rig, 0.0, is_virtual=True)
+            del bench.devices["bms"]  # a question that nobody can ask
+            bench.devices["safety"].inputs = None  # and one that is no question at all
+            async with watching(bench, interlock, lambda breach: found.done() or found.set_result(breach)):
+                return await asyncio.wait_for(found, 60.0)
+
+    breach = run_virtual(main)
+    assert breach.cause in {"guard", "stale"}
