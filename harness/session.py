@@ -307,8 +307,12 @@ class RigSession:
         (self._excused.add if verb == "insert" else self._excused.discard)(fault.lead)
         if self.interlock is not None:
             self.interlock.excuse(self._excused, at_s)
+        self._tell_excuses()
+
+    def _tell_excuses(self) -> None:
+        """Tell the guard whose word counts for nothing: silenced on purpose, or emulated in this process."""
         if self.guard is not None:
-            self.guard.excuse(self._excused)
+            self.guard.excuse(self._excused | set(self.choice.stand_ins))
 
     def _unguarded(self) -> str:
         """Say why nothing may be energised now; empty where it may."""
@@ -344,6 +348,7 @@ class RigSession:
         guard = GuardLink(on_trip)
         await asyncio.to_thread(guard.start, loop, bench.setup, self.open_run().folder, self._lease)
         self.guard = guard
+        self._tell_excuses()
 
     async def _set_instruments(self, bench: Bench) -> None:
         """Put the limits that software is too slow for into the instruments' own protections."""

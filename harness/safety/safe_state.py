@@ -286,7 +286,7 @@ class MakeSafe:
             )
             self.outcome.live = [text for texts in found for text in texts]
             looks += 1
-            # A second look at least: what was read long ago while another sensor kept silent is stale by then.
+            # A second look at least: a reading from before another sensor fell silent is stale by then.
             if not self.outcome.live or (now_s() >= end_s and looks > 1):
                 break
             await asyncio.sleep(4.0 * _LOOK_S)
