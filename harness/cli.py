@@ -279,6 +279,7 @@ def _emulate(options: Any) -> int:
     path = Path(options.write or f"{rig.name}_emulated.toml")
 
     async def run() -> int:
+        go_before_others()  # a device has a processor of its own
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -131,7 +131,10 @@ def wall_time() -> datetime:
 
 
 def go_before_others() -> None:
-    """Run this thread, and those that it starts, before ordinary processes, where the system lets us."""
+    """Run this thread, and all that it starts, before ordinary processes, where the system lets us.
+
+    For a process that mostly waits, and that is this alone: it goes on to processes that are started later.
+    """
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
-from harness.clock import WallLoop, go_before_others, rig_loop
+from harness.clock import WallLoop, rig_loop
 from harness.errors import ConfigurationError
 from harness.rig.bench import FarSide, Setup, far_side
 from harness.rig.rig_file import CanWire, ModbusTcpWire, RigFile, VisaWire
@@ -49,7 +49,6 @@ async def serve(
                 f"--without {name}: it stands on wire {wire}, which is {rig.wires[wire].kind}; "
                 "allowed: a device on CAN, where another may speak in its place"
             )
-    go_before_others()  # a device has a processor of its own
     async with far_side(setup, expose_can=True, is_enabled=False, without=without) as side:
         with contextlib.ExitStack() as files:
             file = None if truth is None else files.enter_context(truth.open("w", encoding="utf-8"))
