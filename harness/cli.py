@@ -344,7 +344,7 @@ def _commission(options: Any) -> int:
         interlock_for,
         programme,
     )
-    from harness.safety.lease import SAFE, UNSAFE, Lease  # noqa: PLC0415
+    from harness.safety.lease import ENERGISED, Lease  # noqa: PLC0415
 
     rig, product = _files(options)
     reasons = refusals(rig, product)
@@ -375,11 +375,10 @@ def _commission(options: Any) -> int:
             return await work(bench)
 
     async def work(bench: Bench) -> int:
-        lease.write("energised")
+        lease.write(ENERGISED)
         tell = functools.partial(print, flush=True)
         results = await Commissioning(bench, tell, watched[0]).run()
-        is_safe = results[-1].result == "passed"
-        lease.write(SAFE if is_safe else UNSAFE, "" if is_safe else results[-1].found)
+        lease.leave(results[-1].found, is_safe=results[-1].result == "passed")
         place = write_commissioning(rig, options.person, as_documents(results))
         print(f"signed: {place}")
         return EXIT_OK if all(each.result in {"passed", "not there"} for each in results) else EXIT_TROUBLE

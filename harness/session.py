@@ -34,7 +34,7 @@ from harness.rig.stand_in import stand_in_refusals
 from harness.safety.arming import arming_of
 from harness.safety.guard_link import GuardLink
 from harness.safety.interlock import Breach, Interlock
-from harness.safety.lease import SAFE, UNSAFE, Lease
+from harness.safety.lease import SAFE, Lease
 from harness.safety.permit import Permit
 from harness.safety.recovery import open_what_answers
 from harness.safety.rest import come_to_rest, snapshot, switch_off
@@ -364,7 +364,7 @@ class RigSession:
             Unsafe: the rig is not safe.
         """
         if self._lease is not None:
-            self._lease.write(SAFE if outcome.is_safe else UNSAFE, "" if outcome.is_safe else outcome.text)
+            self._lease.leave(outcome.text, is_safe=outcome.is_safe)
         if not outcome.is_safe:
             raise Unsafe(outcome.text)
 
@@ -386,7 +386,7 @@ class RigSession:
             text = "made safe by the run itself" if is_safe else "nobody verified that the rig is safe"
             outcome = {"is_safe": is_safe, "outcome": f"{self.tripped}; {text}"}
             if not is_safe:
-                self._lease.write(UNSAFE, str(outcome["outcome"]))
+                self._lease.leave(str(outcome["outcome"]), is_safe=False)
         guard.close()
         self.guard = None
         run.note("safe state", dict(outcome), run.journal.last_s)

@@ -443,6 +443,21 @@ async def open_device(name: str, line: Any, bench: Bench, stack: contextlib.Asyn
     bench.devices[name] = driver
 
 
+async def reach(name: str, bench: Bench, stack: contextlib.AsyncExitStack) -> None:
+    """Open a device, and its line where that is not open yet; the stack closes both.
+
+    Raises:
+        RackproofError: line or device cannot be reached.
+    """
+    wire = bench.rig.devices[name].wire
+    if wire not in bench.lines:
+        line = line_of(wire, bench)
+        await line.open()
+        stack.push_async_callback(line.close)
+        bench.lines[wire] = line
+    await open_device(name, bench.lines[wire], bench, stack)
+
+
 async def _close(driver: Any, bench: Bench) -> None:
     """Close a device; one whose line was fenced cannot be given back, and need not."""
     try:

@@ -21,6 +21,7 @@ from harness.clock import now_s
 from harness.errors import BenchError, NotTestable, RackproofError
 from harness.rig.bench import Bench
 from harness.rig.rig_file import RigFile
+from harness.rig.topology import SafetyChain
 from harness.roles import GridStep
 from harness.safety.interlock import Breach, Interlock
 from harness.safety.safe_state import MakeSafe, ask
@@ -161,6 +162,13 @@ class Commissioning:
                 )
             await asyncio.sleep(0.02)
         return now_s() - start_s
+
+    async def close_chain(self, chain: SafetyChain) -> None:
+        """Drive the chain and the battery's contactor, and wait for its auxiliary contact."""
+        device = self.role("safety_inputs")
+        await device.set_output(chain.chain, is_on=True)
+        await device.set_output(chain.battery_enable, is_on=True)
+        await self.input_becomes(chain.contactor_feedback, is_on=True, within_s=15.0)
 
     async def power(self, fraction: float) -> float:
         """Bring the converter to a part of its rating; gives the power that was asked for."""
@@ -422,9 +430,7 @@ async def _hardware_layers(work: Commissioning) -> str:
         chain = work.bench.rig.topology.safety_chain
         if chain is None or chain.device != layer.device:
             raise NotTestable(f"{name}: {layer.device} is not the safety chain's device")
-        await device.set_output(chain.chain, is_on=True)
-        await device.set_output(chain.battery_enable, is_on=True)
-        await work.input_becomes(chain.contactor_feedback, is_on=True, within_s=15.0)
+        await work.close_chain(chain)
         await device.arm_watchdog(layer.timeout_s)
         await asyncio.sleep(layer.measured_s + 0.5)  # silence, on purpose
         if (await device.outputs()).value.get(chain.chain) or (await device.is_watchdog_running()).value:
@@ -443,10 +449,7 @@ async def _hardware_layers(work: Commissioning) -> str:
 async def _drill(work: Commissioning) -> str:
     chain = work.bench.rig.topology.safety_chain
     if chain is not None:
-        device = work.role("safety_inputs")
-        await device.set_output(chain.chain, is_on=True)
-        await device.set_output(chain.battery_enable, is_on=True)
-        await work.input_becomes(chain.contactor_feedback, is_on=True, within_s=15.0)
+        await work.close_chain(chain)
     await _energise(work)
     await work.power(LOW_POWER)
     start_s = now_s()

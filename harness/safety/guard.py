@@ -32,11 +32,11 @@ from harness.clock import WallLoop, go_before_others, now_s, wall_time
 from harness.errors import BenchError, RackproofError
 from harness.readings import Reading
 from harness.record.journal import GUARD_JOURNAL, Journal
-from harness.rig.bench import Bench, Setup, line_of, open_device
+from harness.rig.bench import Bench, Setup, reach
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile
 from harness.safety.interlock import Breach, Interlock, watched_devices
-from harness.safety.lease import ENERGISED, SAFE, UNSAFE, Lease
+from harness.safety.lease import ENERGISED, Lease
 from harness.safety.recovery import open_what_answers
 from harness.safety.safe_state import MakeSafe, Outcome
 from harness.safety.watch import watching
@@ -49,6 +49,9 @@ FENCED_WITHIN_S = 5.0
 
 FIRST_VALUES_WITHIN_S = 5.0
 """How long the sensors may take to say something once the guard listens."""
+
+CONTACTOR_CLOSES_WITHIN_S = 10.0
+"""Precharge and closing of the battery's contactor: some five time constants and a relay."""
 
 _LINE_LIMIT = 1 << 22
 """Longest message: rig and product files, a hundred times over."""
@@ -172,7 +175,7 @@ class Guard:
         maker = MakeSafe(self._bench, "guard", f"the rig could not be enabled: {error}", self._write)
         outcome = await maker.run({})
         await self._disarm_watchdogs()
-        self._lease.write(SAFE if outcome.is_safe else UNSAFE, "" if outcome.is_safe else outcome.text)
+        self._lease.leave(outcome.text, is_safe=outcome.is_safe)
         self._say_to_run({"refused": str(error)})
         return outcome
 
@@ -186,11 +189,10 @@ class Guard:
             if name in watched and not is_free:
                 raise BenchError(
                     f"{name}: the interlock reads it, and wire {device.wire} is exclusive to the test "
-                    "process; mark the "
-                    "device protective, or the wire shared"
+                    "process; mark the device protective, or the wire shared"
                 )
             if is_free and device.role != "fault_inserter":
-                await self._open(name)
+                await reach(name, self._bench, self._stack)
         self._interlock = Interlock(rig, now_s())
         async with watching(self._bench, self._interlock, self._fire):
             end_s = now_s() + FIRST_VALUES_WITHIN_S
@@ -200,16 +202,6 @@ class Guard:
                 await asyncio.sleep(0.02)
         if self._fired.done():
             raise BenchError(f"the rig is not to be energised: {self._fired.result().text}")
-
-    async def _open(self, name: str) -> None:
-        wire = self._rig.devices[name].wire
-        lines = self._bench.lines
-        if wire not in lines:
-            line = line_of(wire, self._bench)
-            await line.open()
-            self._stack.push_async_callback(line.close)
-            lines[wire] = line
-        await open_device(name, lines[wire], self._bench, self._stack)
 
     async def _enable(self) -> None:
         """Arm the hardware layers, then close the safety chain: from here on outputs may be switched on."""
@@ -272,7 +264,8 @@ class Guard:
         if first is not None:
             await first
         feeding = asyncio.create_task(self._feed_watchdogs(), name="watchdogs")
-        await self._take_over()
+        # What only the test process held; what does not open is missing, and the recipe says so.
+        await open_what_answers(self._bench, self._stack, self._write)
         maker = MakeSafe(self._bench, breach.cause, breach.text, self._write)
         outcome = await maker.run(self._settings)
         feeding.cancel()
@@ -288,7 +281,7 @@ class Guard:
             },
         )
         await self._disarm_watchdogs()
-        self._lease.write(SAFE if outcome.is_safe else UNSAFE, "" if outcome.is_safe else outcome.text)
+        self._lease.leave(outcome.text, is_safe=outcome.is_safe)
         self._say_to_run(
             {
                 "outcome": outcome.text,
@@ -315,10 +308,6 @@ class Guard:
                 await self._run.ended_or(None)
         return "killed" if self._run.has_ended else "killed, and still there"
 
-    async def _take_over(self) -> None:
-        """Open what only the test process held; what does not open is missing, and the recipe says so."""
-        await open_what_answers(self._bench, self._stack, self._write)
-
     async def _feed_watchdogs(self) -> None:
         """Keep the hardware layers quiet while the recipe runs: they act should it stop."""
         part = self._rig.safe_state
@@ -339,6 +328,11 @@ class Guard:
         with contextlib.suppress(BenchError):
             self._journal.event(kind, body, now_s())
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else is left to tell a person what happened."""
+        return self._run.has_ended
+
     def close(self) -> None:
         """Close journal and lease."""
         self._journal.close()
@@ -354,10 +348,6 @@ class Guard:
         if not (self._folder / "logbook.json").exists():
             with contextlib.suppress(BenchError):
                 seal_folder(self._folder, wall_time())
-
-
-CONTACTOR_CLOSES_WITHIN_S = 10.0
-"""Precharge and closing of the battery's contactor: some five time constants and a relay."""
 
 
 class _RunProcess:
@@ -418,7 +408,7 @@ async def _main(link: socket.socket) -> int:
         async with asyncio.timeout(1.0):
             await writer.drain()
     guard.close()
-    if not outcome.is_safe or guard_is_alone(config):
+    if not outcome.is_safe or guard.is_alone:
         print(f"guard: rig {outcome.text}", file=sys.stderr, flush=True)
     gc.enable()
     await guard.seal_for_the_dead()
@@ -434,15 +424,6 @@ def be_prompt() -> None:
     gc.freeze()
     gc.disable()
     go_before_others()
-
-
-def guard_is_alone(config: Mapping[str, Any]) -> bool:
-    """Whether nobody else is left to tell a person what happened."""
-    try:
-        os.kill(config["pid"], 0)
-    except OSError:
-        return True
-    return False
 
 
 async def _listen(reader: asyncio.StreamReader, guard: Guard) -> None:

@@ -166,6 +166,10 @@ class Lease:
             os.ftruncate(file, len(line) + 1)
             os.fsync(file)
 
+    def leave(self, found: str, *, is_safe: bool) -> None:
+        """Say what the verification of the safe state found: safe, or unsafe and what is live."""
+        self.write(SAFE if is_safe else UNSAFE, "" if is_safe else found)
+
     def close(self) -> None:
         """Give the rig back. May be called twice."""
         for file in self._files.values():

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable
 
 from harness.errors import RackproofError
-from harness.rig.bench import Bench, Setup, line_of, open_device
-from harness.safety.lease import SAFE, UNSAFE, Lease
+from harness.rig.bench import Bench, Setup, reach
+from harness.safety.lease import Lease
 from harness.safety.safe_state import MakeSafe, Outcome
 
 
@@ -19,12 +19,7 @@ async def open_what_answers(
         if name in bench.devices:
             continue
         try:
-            if device.wire not in bench.lines:
-                line = line_of(device.wire, bench)
-                await line.open()
-                stack.push_async_callback(line.close)
-                bench.lines[device.wire] = line
-            await open_device(name, bench.lines[device.wire], bench, stack)
+            await reach(name, bench, stack)
         except (RackproofError, OSError) as error:
             say("not opened", {"device": name, "wire": device.wire, "error": str(error)})
 
@@ -41,7 +36,7 @@ async def recover(setup: Setup, say: Callable[[str, object], None]) -> Outcome:
         async with contextlib.AsyncExitStack() as stack:
             await open_what_answers(bench, stack, say)
             outcome = await MakeSafe(bench, "command", "a person's command", say).run({})
-        lease.write(SAFE if outcome.is_safe else UNSAFE, "" if outcome.is_safe else outcome.text)
+        lease.leave(outcome.text, is_safe=outcome.is_safe)
         return outcome
     finally:
         lease.close()
