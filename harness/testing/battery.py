@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import pytest
 
-from harness.clock import now_s, run_virtual
+from harness.clock import now_s
 from harness.errors import BenchError, StaleReading, WireTimeout
 from harness.plant import RigPlant
 from harness.readings import Reading
 from harness.roles import Battery
+from harness.testing.suite import ContractSuite
 
 QUANTITIES = (
     "voltage_v",
@@ -105,7 +106,7 @@ class EmulatedBatteryWorld:
         self._emulator.silent = False
 
 
-class BatteryContract:
+class BatteryContract(ContractSuite[Battery, BatteryWorld]):
     """The suite; ``bench`` is the one thing that a driver's test gives.
 
     Attributes:
@@ -128,21 +129,9 @@ class BatteryContract:
     def bench(self) -> AbstractAsyncContextManager[tuple[Battery, BatteryWorld]]:
         """Give an opened battery, healthy, about half full, near 25 degC, at rest."""
 
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run on a loop; the wall loop on hardware."""
-        run_virtual(main)
-
-    def on_bench(self, check: Callable[[Battery, BatteryWorld], Awaitable[None]]) -> None:
-        """Run a check over a fresh bench, and leave the battery at rest."""
-
-        async def main() -> None:
-            async with self.bench() as (battery, world):
-                try:
-                    await check(battery, world)
-                finally:
-                    await world.set_power_w(0.0)
-
-        self.run(main)
+    async def leave(self, world: BatteryWorld) -> None:
+        """Leave the battery at rest."""
+        await world.set_power_w(0.0)
 
     async def read(self, battery: Battery, quantity: str) -> Reading[Any]:
         """Read a quantity by its name."""

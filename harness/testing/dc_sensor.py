@@ -15,18 +15,19 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import pytest
 
-from harness.clock import now_s, run_virtual
+from harness.clock import now_s
 from harness.errors import BenchError, StaleReading, WireTimeout
 from harness.plant import RigPlant
 from harness.readings import Reading
 from harness.roles import DcSensor
 from harness.testing.battery import BatteryWorld, EmulatedBatteryWorld, Silenceable
+from harness.testing.suite import ContractSuite
 
 QUANTITIES = ("voltage_v", "current_a", "temperature_degc")
 
@@ -56,7 +57,7 @@ class EmulatedDcSensorWorld(EmulatedBatteryWorld):
         return tuple(self._heard)
 
 
-class DcSensorContract:
+class DcSensorContract(ContractSuite[DcSensor, DcSensorWorld]):
     """The suite; ``bench`` is the one thing that a driver's test gives.
 
     Attributes:
@@ -75,21 +76,9 @@ class DcSensorContract:
     def bench(self) -> AbstractAsyncContextManager[tuple[DcSensor, DcSensorWorld]]:
         """Give an opened sensor at a healthy battery, about half full, near 25 degC, at rest."""
 
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run on a loop; the wall loop on hardware."""
-        run_virtual(main)
-
-    def on_bench(self, check: Callable[[DcSensor, DcSensorWorld], Awaitable[None]]) -> None:
-        """Run a check over a fresh bench, and leave the battery at rest."""
-
-        async def main() -> None:
-            async with self.bench() as (sensor, world):
-                try:
-                    await check(sensor, world)
-                finally:
-                    await world.set_power_w(0.0)
-
-        self.run(main)
+    async def leave(self, world: DcSensorWorld) -> None:
+        """Leave the battery at rest."""
+        await world.set_power_w(0.0)
 
     async def read(self, sensor: DcSensor, quantity: str) -> Reading[float]:
         """Read a quantity by its name."""

@@ -15,15 +15,15 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
-from harness.clock import now_s, run_virtual
+from harness.clock import now_s
 from harness.errors import DeviceRefused, WireError
 from harness.roles import EnergyManager
+from harness.testing.suite import ContractSuite
 
 
 class EnergyManagerWorld(Protocol):
@@ -45,7 +45,7 @@ class EnergyManagerWorld(Protocol):
         """Let the manager answer no more."""
 
 
-class EnergyManagerContract:
+class EnergyManagerContract(ContractSuite[EnergyManager, EnergyManagerWorld]):
     """The suite; ``bench`` is the one thing that a driver's test gives.
 
     Attributes:
@@ -59,19 +59,6 @@ class EnergyManagerContract:
     @abstractmethod
     def bench(self) -> AbstractAsyncContextManager[tuple[EnergyManager, EnergyManagerWorld]]:
         """Give an opened manager that is off, on a site with mains."""
-
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run on a loop; the wall loop on hardware."""
-        run_virtual(main)
-
-    def on_bench(self, check: Callable[[EnergyManager, EnergyManagerWorld], Awaitable[None]]) -> None:
-        """Run a check over a fresh bench."""
-
-        async def main() -> None:
-            async with self.bench() as (manager, world):
-                await check(manager, world)
-
-        self.run(main)
 
     async def decided(self, manager: EnergyManager, times: int = 3) -> None:
         """Wait for a few decisions."""

@@ -13,15 +13,15 @@ contacts that minds, and a continuity tester at each of them.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
-from harness.clock import now_s, run_virtual
+from harness.clock import now_s
 from harness.errors import DeviceFault, DeviceRefused, WireError
 from harness.roles import FaultInserter
+from harness.testing.suite import ContractSuite
 
 
 class FaultInserterWorld(Protocol):
@@ -37,25 +37,12 @@ class FaultInserterWorld(Protocol):
         """Let the device answer no more."""
 
 
-class FaultInserterContract:
+class FaultInserterContract(ContractSuite[FaultInserter, FaultInserterWorld]):
     """The suite; ``bench`` is the one thing that a driver's test gives."""
 
     @abstractmethod
     def bench(self) -> AbstractAsyncContextManager[tuple[FaultInserter, FaultInserterWorld]]:
         """Give an opened device with two faults or more, none of them there."""
-
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run on a loop; the wall loop on hardware."""
-        run_virtual(main)
-
-    def on_bench(self, check: Callable[[FaultInserter, FaultInserterWorld], Awaitable[None]]) -> None:
-        """Run a check over a fresh bench."""
-
-        async def main() -> None:
-            async with self.bench() as (inserter, world):
-                await check(inserter, world)
-
-        self.run(main)
 
     def test_is_a_fault_inserter_with_an_identity(self) -> None:
         """It has all of the role's calls, and says whose it is and what it can."""

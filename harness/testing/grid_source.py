@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
 
-from harness.clock import now_s, run_virtual
+from harness.clock import now_s
 from harness.errors import DeviceRefused
 from harness.roles import GridSource, GridStep
+from harness.testing.suite import Suite
 
 POLL_S = 0.02
 
@@ -35,7 +35,7 @@ async def profile_end_s(source: GridSource, limit_s: float) -> float:
     return now_s()
 
 
-class GridSourceContract:
+class GridSourceContract(Suite):
     """The suite; ``bench`` is the one thing that a driver's test gives.
 
     Attributes:
@@ -53,10 +53,6 @@ class GridSourceContract:
     @abstractmethod
     def bench(self) -> AbstractAsyncContextManager[GridSource]:
         """Give an opened source, its relay open, at nominal voltage and 50 Hz or 60 Hz."""
-
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run on a loop; the wall loop on hardware."""
-        run_virtual(main)
 
     def on_bench(self, check: Callable[[GridSource], Awaitable[None]]) -> None:
         """Run a check over a fresh bench."""

@@ -16,16 +16,17 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
-from harness.clock import now_s, run_virtual
+from harness.clock import now_s
 from harness.errors import BenchError, DeviceRefused, WireTimeout
 from harness.plant import RigPlant
 from harness.roles import Inverter, OperatingState
+from harness.testing.suite import ContractSuite
 
 POLL_S = 0.1
 
@@ -92,7 +93,7 @@ class EmulatedInverterWorld:
         self._emulator.silent = True
 
 
-class InverterContract:
+class InverterContract(ContractSuite[Inverter, InverterWorld]):
     """The suite; ``bench`` is the one thing that a driver's test gives.
 
     Attributes:
@@ -114,19 +115,6 @@ class InverterContract:
     @abstractmethod
     def bench(self) -> AbstractAsyncContextManager[tuple[Inverter, InverterWorld]]:
         """Give an opened inverter, off, with a battery half full and mains present."""
-
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run on a loop; the wall loop on hardware."""
-        run_virtual(main)
-
-    def on_bench(self, check: Callable[[Inverter, InverterWorld], Awaitable[None]]) -> None:
-        """Run a check over a fresh bench, and leave the inverter off."""
-
-        async def main() -> None:
-            async with self.bench() as (inverter, world):
-                await check(inverter, world)
-
-        self.run(main)
 
     async def until(self, what: str, is_so: Callable[[], Awaitable[bool]]) -> None:
         """Poll until something is so, for ``limit_s`` at most."""

@@ -16,17 +16,17 @@ import asyncio
 import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
-from harness.clock import now_s, run_virtual
+from harness.clock import now_s
 from harness.errors import DeviceFault, DeviceRefused, WireTimeout
 from harness.plant import RigPlant
 from harness.readings import Measured
 from harness.roles import PowerAnalyzer
+from harness.testing.suite import ContractSuite
 
 SETTLE_S = 5.0
 COVERAGE = 3.0
@@ -81,7 +81,7 @@ class EmulatedAnalyzerWorld:
         self._emulator.silent = True
 
 
-class PowerAnalyzerContract:
+class PowerAnalyzerContract(ContractSuite[PowerAnalyzer, AnalyzerWorld]):
     """The suite; ``bench`` is the one thing that a driver's test gives.
 
     Attributes:
@@ -97,19 +97,6 @@ class PowerAnalyzerContract:
     @abstractmethod
     def bench(self) -> AbstractAsyncContextManager[tuple[PowerAnalyzer, AnalyzerWorld]]:
         """Give an opened analyzer, wired to ``pcs_ac`` and ``battery_dc`` at least, and its world at rest."""
-
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run on a loop; the wall loop on hardware."""
-        run_virtual(main)
-
-    def on_bench(self, check: Callable[[PowerAnalyzer, AnalyzerWorld], Awaitable[None]]) -> None:
-        """Run a check over a fresh bench."""
-
-        async def main() -> None:
-            async with self.bench() as (analyzer, world):
-                await check(analyzer, world)
-
-        self.run(main)
 
     def test_is_a_power_analyzer_with_an_identity(self) -> None:
         """It has all of the role's calls, says who it is, and names its nodes."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.clock import now_s, run_virtual
+from harness.clock import now_s
 from harness.errors import DeviceRefused
 from harness.roles import Recorder
+from harness.testing.suite import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ async def completed(recorder: Recorder, limit_s: float, poll_s: float = 0.01) ->
         await asyncio.sleep(poll_s)
 
 
-class RecorderContract:
+class RecorderContract(Suite):
     """The suite; ``bench`` is the one thing that a driver's test gives.
 
     Attributes:
@@ -59,10 +59,6 @@ class RecorderContract:
     @abstractmethod
     def bench(self) -> AbstractAsyncContextManager[RecorderBench]:
         """Give an opened recorder with its signal."""
-
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run on a loop; the wall loop on hardware."""
-        run_virtual(main)
 
     def on_bench(self, check: Callable[[RecorderBench], Awaitable[None]]) -> None:
         """Run a check over a fresh bench."""

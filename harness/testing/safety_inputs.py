@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
-from harness.clock import now_s, run_virtual
+from harness.clock import now_s
 from harness.errors import DeviceFault, DeviceRefused, WireError
 from harness.roles import SafetyInputs
+from harness.testing.suite import ContractSuite
 
 
 class SafetyInputsWorld(Protocol):
@@ -41,7 +42,7 @@ class SafetyInputsWorld(Protocol):
         """Let the device answer no more."""
 
 
-class SafetyInputsContract:
+class SafetyInputsContract(ContractSuite[SafetyInputs, SafetyInputsWorld]):
     """The suite; ``bench`` is the one thing that a driver's test gives.
 
     Attributes:
@@ -57,19 +58,6 @@ class SafetyInputsContract:
     @abstractmethod
     def bench(self) -> AbstractAsyncContextManager[tuple[SafetyInputs, SafetyInputsWorld]]:
         """Give an opened device with two inputs or more, all on, two outputs or more, all off, not armed."""
-
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run on a loop; the wall loop on hardware."""
-        run_virtual(main)
-
-    def on_bench(self, check: Callable[[SafetyInputs, SafetyInputsWorld], Awaitable[None]]) -> None:
-        """Run a check over a fresh bench."""
-
-        async def main() -> None:
-            async with self.bench() as (safety, world):
-                await check(safety, world)
-
-        self.run(main)
 
     async def switch_all_on(self, safety: SafetyInputs) -> frozenset[str]:
         """Drive every output, and give their names."""
