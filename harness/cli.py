@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.clock import go_before_others, run_virtual, run_wall
-from harness.errors import ConfigurationError, RackproofError, Unsafe
+from harness.errors import ConfigurationError, RackproofError, Unsafe, near_miss
 from harness.readings import Measured, Reading
 from harness.rig.agreement import disagreements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.files import load_product, load_rig, load_site, write_rig
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
-from harness.rig.toml_file import near_miss, unknown
+from harness.rig.toml_file import unknown
 
 if TYPE_CHECKING:
     from harness.rig.product_file import ProductFile

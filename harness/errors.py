@@ -27,6 +27,9 @@ A missed requirement is no error: it is the product's fault, and a verdict.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class RackproofError(Exception):
     """Anything that Rackproof itself raises."""
@@ -118,3 +121,12 @@ class Unsafe(RackproofError):
 
 class Aborted(RackproofError):
     """The run was stopped from outside or by the interlock."""
+
+
+def near_miss(came: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` where a known word is close, or the only one to begin like that; or nothing."""
+    words = list(known)
+    close = difflib.get_close_matches(came, words, n=1, cutoff=0.6)
+    longer = [word for word in words if came and word.startswith(came)]
+    meant = close or (longer if len(longer) == 1 else [])
+    return f"; did you mean {meant[0]!r}?" if meant else ""

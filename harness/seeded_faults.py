@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, near_miss
 from harness.rig.bench import FarSide
 from harness.rig.rig_file import RigFile
-from harness.rig.toml_file import near_miss
 
 KINDS = ("dead", "powerless", "frozen", "swapped", "silent")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 
@@ -11,7 +10,7 @@ from drivers.sunspec_storage.codec import Block
 from drivers.sunspec_storage.options import Options
 from drivers.sunspec_storage.points import Model, Point
 from harness.clock import now_s
-from harness.errors import CodecError, DeviceRefused, WireClosed
+from harness.errors import CodecError, DeviceRefused, WireClosed, near_miss
 from harness.readings import Reading, Voice
 from harness.roles import Identity, OperatingState
 from harness.wires import ModbusLine
@@ -244,8 +243,7 @@ class Driver:
         now = await self.settings()
         for name in settings:
             if name not in now:
-                near = difflib.get_close_matches(name, now, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = near_miss(name, now)
                 raise DeviceRefused(f"{self.name}: restore: it has no setting {name!r}{hint}")
         differing = {
             name: value

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from drivers.wago_750 import points
 from drivers.wago_750.options import Options
-from harness.errors import DeviceFault, DeviceRefused
+from harness.errors import DeviceFault, DeviceRefused, near_miss
 from harness.readings import Reading, Voice
 from harness.roles import Identity
 from harness.wires import ModbusLine
@@ -75,8 +74,7 @@ class Driver:
             DeviceFault: it reads back otherwise, or the watchdog has run out.
         """
         if output not in self._outputs:
-            near = difflib.get_close_matches(output, self._outputs, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = near_miss(output, self._outputs)
             raise DeviceRefused(
                 f"{self.name}: set_output({output!r}) refused before sending: "
                 f"allowed {', '.join(self._outputs)}{hint}"

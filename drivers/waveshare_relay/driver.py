@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from drivers.waveshare_relay import points
 from drivers.waveshare_relay.options import Options
-from harness.errors import DeviceFault, DeviceRefused
+from harness.errors import DeviceFault, DeviceRefused, near_miss
 from harness.readings import Reading, Voice
 from harness.roles import Identity
 from harness.wires import ModbusLine
@@ -71,8 +69,7 @@ class Driver:
 
     async def _switch(self, verb: str, fault: str, *, is_on: bool) -> None:
         if fault not in self._faults:
-            near = difflib.get_close_matches(fault, self._faults, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = near_miss(fault, self._faults)
             raise DeviceRefused(
                 f"{self.name}: {verb}({fault!r}) refused before sending: "
                 f"allowed {', '.join(self._faults)}{hint}"

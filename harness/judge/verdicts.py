@@ -6,14 +6,13 @@ missed ends the plan: what follows it would be judged for something that was nev
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from harness.errors import ConfigurationError, JudgementError, StimulusMissed
+from harness.errors import ConfigurationError, JudgementError, StimulusMissed, near_miss
 from harness.readings import Measured, Reading
 from harness.requirements import Limits, Requirement, Requirements, Rule
 from harness.requirements.units import unit_of_name
@@ -181,8 +180,7 @@ class Judge:
             JudgementError: not declared, judged before, without a limit, or of another unit than it.
         """
         if measure not in self._measures:
-            near = difflib.get_close_matches(measure, self._measures, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = near_miss(measure, self._measures)
             declared = ", ".join(repr(name) for name in self._measures) or "none"
             raise JudgementError(f"measure {measure!r} is not declared; declared: {declared}{hint}")
         return self._judge(measure, value, requirement_id, case, is_stimulus=False)

@@ -10,12 +10,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, near_miss
 from harness.rig.driver_folders import FindDriver, find_driver
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile, read_rig
 from harness.rig.site_file import SiteFile
-from harness.rig.toml_file import mistakes_of, near_miss, parse_toml, read_part, toml_text
+from harness.rig.toml_file import mistakes_of, parse_toml, read_part, toml_text
 
 FOLDERS = {"rig": "rigs", "product": "products", "site": "sites"}
 """Where files of each kind lie, under a project's ``fixtures/`` and in the installed package."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import json
 import re
 import tomllib
@@ -14,7 +13,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, near_miss
 
 
 class Part(BaseModel):
@@ -59,15 +58,6 @@ def rises(curve: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], 
 
 PartT = TypeVar("PartT", bound=BaseModel)
 Location = tuple[int | str, ...]
-
-
-def near_miss(came: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` where a known word is close, or the only one to begin like that; or nothing."""
-    words = list(known)
-    close = difflib.get_close_matches(came, words, n=1, cutoff=0.6)
-    longer = [word for word in words if came and word.startswith(came)]
-    meant = close or (longer if len(longer) == 1 else [])
-    return f"; did you mean {meant[0]!r}?" if meant else ""
 
 
 def unknown(noun: str, came: str, known: Collection[str]) -> str:

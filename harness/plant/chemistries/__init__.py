@@ -6,7 +6,6 @@ and the parts below it; a file is checked whole, and every mistake is named.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import tomllib
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, near_miss
 
 FloatArray = NDArray[np.float64]
 
@@ -463,8 +462,7 @@ def _near_miss(path: list[int | str], table: dict[str, Any]) -> str:
     section, *_ = path
     fields = set(known["properties"]) if len(path) == 1 else parts.get(str(section).capitalize(), set())
     here = set(table) if len(path) == 1 else set(table[str(section)])
-    close = difflib.get_close_matches(str(path[-1]), fields - here, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return near_miss(str(path[-1]), sorted(fields - here))
 
 
 def _check_rising(name: str, values: list[float]) -> None:
