@@ -279,7 +279,6 @@ def _emulate(options: Any) -> int:
     path = Path(options.write or f"{rig.name}_emulated.toml")
 
     async def run() -> int:
-        go_before_others()  # a device has a processor of its own
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -293,6 +292,7 @@ def _emulate(options: Any) -> int:
             print(f"{rig.name}: {count} emulators in real time; rig file: {path}", flush=True)
             print(f"  rackproof arm {path} --person NAME", flush=True)
             print(f"  pytest testplans/ --rig={path}", flush=True)
+            go_before_others()  # a device has a processor of its own
             print("stop with Ctrl-C", flush=True)
             await stop.wait()
         return EXIT_OK
@@ -358,7 +358,6 @@ def _commission(options: Any) -> int:
     if not options.person.strip():
         raise Unsafe(f"rig {rig.name} cannot be commissioned: --person is empty; name who stands beside it")
     lease = Lease.take(rig)
-    go_before_others()  # the interlock runs in this process
     watched: list[Interlock] = []
 
     def observe(*readings: Reading[Any]) -> None:
@@ -371,6 +370,7 @@ def _commission(options: Any) -> int:
 
     async def run() -> int:
         async with open_bench(setup, emulate=False) as bench:
+            go_before_others()  # the interlock runs in this process
             watched.append(interlock_for(rig, asyncio.get_running_loop().time()))
             return await work(bench)
 

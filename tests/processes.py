@@ -24,6 +24,10 @@ FOR_ALL_PLANS = (next(filter(re.compile("plans = ").match, LAB1.read_text().spli
 """The change that makes a copy of lab1 a rig for plans that a test writes."""
 LONGEST_S = 240.0
 """Of any process here, in real time, on a machine that is busy with something else: a bound, not a wait."""
+GUARD_ENDS_WITHIN_S = 60.0
+"""After the death of the test process: the safe state of a rig that answers to nobody takes half of it."""
+SERVED = "stop with Ctrl-C\n"
+"""The last line that ``rackproof emulate`` says before it serves."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,39 @@ def finish(process: subprocess.Popen[str], runs: Path, longest_s: float = LONGES
     try:
         out, err = process.communicate(timeout=longest_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
+        out, err = kill(process)
         raise AssertionError(f"{process.args} did not end within {longest_s:g} s:\n{out}\n{err}") from None
     return Ended(process.returncode, out, err, runs)
+
+
+def kill(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Kill a process; gives what it and its guard said, which ends by itself after it.
+
+    Raises:
+        AssertionError: its guard goes on.
+    """
+    process.kill()
+    try:
+        return process.communicate(timeout=GUARD_ENDS_WITHIN_S)
+    except subprocess.TimeoutExpired as error:
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        raise AssertionError(
+            f"{process.args} was killed, and its guard goes on after {GUARD_ENDS_WITHIN_S:g} s; "
+            f"said so far: {error.output!r} {error.stderr!r}"
+        ) from None
+
+
+def until_served(process: subprocess.Popen[str]) -> str:
+    """Wait until a ``rackproof emulate`` serves; gives what it said."""
+    assert process.stdout is not None
+    said = ""
+    while not said.endswith(SERVED):
+        line = process.stdout.readline()
+        assert line, f"{process.args} ended before it served:\n{said}\n{process.communicate()}"
+        said += line
+    return said
 
 
 def wait_until(process: subprocess.Popen[str], holds: Callable[[], bool], longest_s: float = 60.0) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -333,3 +336,38 @@ def test_what_begun_work_raises_is_its_tasks() -> None:
             await task
 
     run_virtual(main)
+
+
+GREEDY = """
+import os, subprocess, sys, time
+from harness.clock import go_before_others
+
+def work(seconds):
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        pass
+
+go_before_others()
+before = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+for _ in range(5):
+    work(0.5)
+    time.sleep(0.001)
+while_it_pauses = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+asks = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
+child = subprocess.run(asks, capture_output=True)
+work(4.0)
+print(before, while_it_pauses, int(child.stdout), os.sched_getscheduler(0))
+"""
+
+
+def test_a_process_that_goes_before_others_and_works_without_a_pause_goes_on_as_an_ordinary_one():
+    ended = subprocess.run(  # noqa: S603 - the lines above
+        [sys.executable, "-c", GREEDY], check=False, capture_output=True, text=True, timeout=60.0
+    )
+    assert ended.returncode == 0, ended.stderr
+    may = subprocess.run(
+        [sys.executable, "-c", "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))"],
+        check=False, capture_output=True,
+    )  # fmt: skip
+    before = os.SCHED_FIFO if may.returncode == 0 else os.SCHED_OTHER
+    assert ended.stdout == f"{before} {before} {os.SCHED_OTHER} {os.SCHED_OTHER}\n"

@@ -153,7 +153,7 @@ async def _serve_can(
     *,
     expose_can: bool,
 ) -> None:
-    from harness.wires.can import CanLine, SocketcandServer  # noqa: PLC0415 - vendors load when named
+    from harness.wires.can import CanLine  # noqa: PLC0415 - vendors load when named
 
     rig = setup.rig
     for wire_name, wire in rig.wires.items():
@@ -167,6 +167,8 @@ async def _serve_can(
             if wire_name in (device.wire, device.hears) and name in side.emulators:
                 cast("Any", side.emulators[name]).attach(line.port(name))
         if expose_can:
+            from harness.wires.socketcand import SocketcandServer  # noqa: PLC0415 - loads an XML parser
+
             server = SocketcandServer(line, wire.channel)
             await server.start()
             stack.push_async_callback(server.stop)

@@ -148,6 +148,7 @@ class Guard:
                 await self._open_eyes()
             except RackproofError as error:
                 return self._refuse(error)
+            be_prompt()  # now that all it needs is loaded
             self._lease.write(ENERGISED)
             assert self._interlock is not None
             async with watching(self._bench, self._interlock, self._fire):
@@ -398,7 +399,6 @@ async def _main(link: socket.socket) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, guard.told_to, f"{number.name} to the guard")
     loop.set_exception_handler(guard.take_failure)
-    be_prompt()
     ears = asyncio.create_task(_listen(reader, guard), name="ears")
     try:
         outcome = await guard.serve()

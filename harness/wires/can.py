@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping
+from functools import partial
 from typing import Any
 
 import can
@@ -30,6 +32,7 @@ class BusPort:
     Attributes:
         ears: who listens, by identifier.
         echo: hears what this node says, where the adapter does not bring it back (``CanBusLine.beside``).
+        failure: why nothing comes any more and nothing can be sent; empty while the adapter works.
     """
 
     def __init__(self, name: str, bus: can.BusABC, traffic: LineTraffic | None = None) -> None:
@@ -38,13 +41,14 @@ class BusPort:
         self.ears: dict[int, tuple[Receive, ...]] = {}
         self._traffic = traffic
         self.is_fenced = False
+        self.failure = ""
         self.echo: Callable[[can.Message], None] | None = None
 
     def send(self, arbitration_id: int, data: bytes) -> None:
         """Put a frame on the line."""
-        if self._bus is None or self.is_fenced:
-            state = "fenced" if self.is_fenced else "closed"
-            raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: the line is {state}")
+        if self._bus is None or self.is_fenced or self.failure:
+            state = self.failure or f"the line is {'fenced' if self.is_fenced else 'closed'}"
+            raise WireClosed(f"{self.name}: frame 0x{arbitration_id:03X} not sent: {state}")
         message = can.Message(arbitration_id=arbitration_id, is_extended_id=False, data=data)
         try:
             self._bus.send(message)
@@ -270,8 +274,9 @@ class CanLine:
 class CanBusLine:
     """A CAN line through any python-can interface: a SocketCAN adapter, or a socketcand server.
 
-    Where a socketcand server goes away, python-can's client hears nothing and says nothing: the drivers
-    notice that their readings grow stale.
+    It is read in the loop wherever the interface has a descriptor to wait on, else in python-can's thread.
+    An adapter that fails or a server that goes away ends the reading: the drivers notice that their readings
+    grow stale, and who sends is told why.
 
     Args:
         name: of the wire.
@@ -299,6 +304,8 @@ class CanBusLine:
         self._traffic = traffic
         self._bus: can.BusABC | None = None
         self._port: BusPort | None = None
+        self._beside: list[BusPort] = []
+        self._reader = -1
         self._notifier: can.Notifier | None = None
 
     def __str__(self) -> str:
@@ -318,18 +325,53 @@ class CanBusLine:
             raise DeviceRefused(f"{self}: emulated in virtual time, CAN is a CanLine")
         try:
             async with asyncio.timeout(self._timeout_s):
+                make: Callable[..., can.BusABC] = partial(can.Bus, interface=self._interface)
                 if self._interface == "socketcand":
+                    from harness.wires.socketcand import SocketcandClient  # noqa: PLC0415 - loads an XML parser
+
                     await self._greet()
-                bus = await asyncio.to_thread(
-                    can.Bus, channel=self._channel, interface=self._interface, **self._options
-                )
+                    make = SocketcandClient
+                bus = await _open_bus(partial(make, channel=self._channel, **self._options))
         except TimeoutError as error:
             raise WireTimeout(f"{self}: did not open within {self._timeout_s:g} s") from error
         except (can.CanError, OSError, ValueError) as error:
             raise WireClosed(f"{self}: cannot be opened: {error}") from error
         self._bus = bus
         self._port = BusPort(self.name, bus, self._traffic)
-        self._notifier = can.Notifier(bus, [self._port.hear], timeout=0.05, loop=loop)
+        try:
+            self._reader = bus.fileno()
+        except NotImplementedError:
+            self._notifier = can.Notifier(bus, [_Ear(self)], timeout=0.05, loop=loop)
+        else:
+            loop.add_reader(self._reader, self._read)
+
+    def _read(self) -> None:
+        """Take all that has come."""
+        assert self._bus is not None
+        try:
+            while (message := self._bus.recv(0.0)) is not None:
+                self.hear(message)
+        except (can.CanError, OSError) as error:
+            self.fail(error)
+
+    def hear(self, message: can.Message) -> None:
+        """Bring a frame of the adapter to every node of this side."""
+        assert self._port is not None
+        self._port.hear(message)
+        for each in self._beside:
+            each.hear(message)
+
+    def fail(self, error: Exception) -> None:
+        """Read no more, and tell who sends."""
+        self._stop_reading()
+        for each in (self._port, *self._beside):
+            if each is not None:
+                each.failure = f"{self}: {error}"
+
+    def _stop_reading(self) -> None:
+        if self._reader >= 0:
+            rig_loop().remove_reader(self._reader)
+            self._reader = -1
 
     async def _greet(self) -> None:
         """Ask a socketcand server as the client will, who waits without end and keeps what it opened."""
@@ -360,15 +402,16 @@ class CanBusLine:
 
     def beside(self, node: str) -> BusPort:
         """Add a second node at the adapter, for an emulator: the two hear each other and all others."""
-        if self._port is None or self._notifier is None or self._bus is None:
+        if self._port is None or self._bus is None:
             raise WireClosed(f"{self}: not open")
         beside = BusPort(f"{self.name}/{node}", self._bus)
         self._port.echo, beside.echo = beside.hear, self._port.hear
-        self._notifier.add_listener(beside.hear)
+        self._beside.append(beside)
         return beside
 
     async def close(self) -> None:
         """Stop listening and give the adapter back."""
+        self._stop_reading()
         if self._notifier is not None:
             await asyncio.to_thread(self._notifier.stop, 1.0)
             self._notifier = None
@@ -377,86 +420,42 @@ class CanBusLine:
             self._port = None
 
 
-class SocketcandServer:
-    """Puts a ``CanLine`` at a loopback TCP port, in the raw mode of the socketcand protocol.
+class _Ear(can.Listener):
+    """Hears for a line what python-can's thread reads."""
 
-    Does not answer: broadcast-manager and ISO-TP modes, statistics, beacons.
-
-    Args:
-        line: whose frames go out, and which hears what comes in.
-        node: the name that the outside has at the line.
-    """
-
-    def __init__(self, line: CanLine, channel: str = "can0", node: str = "outside") -> None:
+    def __init__(self, line: CanBusLine) -> None:
+        super().__init__()
         self._line = line
-        self._channel = channel
-        self._node = node
-        self._server: asyncio.Server | None = None
-        self._clients: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
-        self.port = 0
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen."""
-        self._server = await asyncio.start_server(self._serve, host, port)
-        self.port = self._server.sockets[0].getsockname()[1]
+    def on_message_received(self, msg: can.Message) -> None:
+        self._line.hear(msg)
 
-    async def stop(self) -> None:
-        """Stop listening and drop all clients."""
-        if self._server is not None:
-            self._server.close()
-            clients = dict(self._clients)
-            for writer in clients.values():
-                writer.close()
-            # Each ends by itself once its stream has; asyncio complains of one that is cancelled instead.
-            await asyncio.gather(*filter(None, clients))
-            await self._server.wait_closed()
-            self._server = None
+    def on_error(self, exc: Exception) -> None:
+        self._line.fail(exc)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients[asyncio.current_task()] = writer
-        bus = LoopbackBus(self._line, self._node)
-        bus.on_message = lambda message: writer.write(_as_frame(message))
+
+async def _open_bus(make: Callable[[], can.BusABC]) -> can.BusABC:
+    """Open an adapter, which may block without end, in a thread that neither loop nor process waits for."""
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[can.BusABC] = loop.create_future()
+
+    def take(bus: can.BusABC | None, error: Exception | None) -> None:
+        if opened.done():  # nobody waits any more
+            if bus is not None:
+                bus.shutdown()
+        elif bus is not None:
+            opened.set_result(bus)
+        elif error is not None:
+            opened.set_exception(error)
+
+    def run() -> None:
+        bus, trouble = None, None
         try:
-            writer.write(b"< hi >")
-            while True:
-                command = await reader.readuntil(b">")
-                writer.write(self._answer(bus, command.decode("ascii", "replace").strip(" <>\r\n").split()))
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            pass  # gone, or no socketcand client
-        finally:
-            bus.shutdown()
-            del self._clients[asyncio.current_task()]
-            writer.close()
+            bus = make()
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            trouble = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(take, bus, trouble)
 
-    def _answer(self, bus: LoopbackBus, command: Sequence[str]) -> bytes:
-        match command:
-            case ["open", channel]:
-                known = channel == self._channel
-                return b"< ok >" if known else f"< error could not open bus {channel} >".encode()
-            case ["rawmode"]:
-                self._line.join(bus)
-                return b"< ok >"
-            case ["send", arbitration_id, count, *data] if count == f"{len(data):X}":
-                try:
-                    bus.send(
-                        can.Message(
-                            arbitration_id=int(arbitration_id, 16),
-                            is_extended_id=len(arbitration_id) > 3,
-                            data=bytes(int(byte, 16) for byte in data),
-                            timestamp=now_s(),
-                            check=True,
-                        )
-                    )
-                except (ValueError, can.CanError) as error:
-                    return f"< error {error} >".encode()
-                return b""
-            case ["echo"]:
-                return b"< echo >"
-            case _:
-                return b"< error unknown command >"
-
-
-def _as_frame(message: can.Message) -> bytes:
-    data = bytes(message.data).hex().upper()
-    width = 8 if message.is_extended_id else 3
-    return f"< frame {message.arbitration_id:0{width}X} {now_s():.6f} {data} >".encode()
+    threading.Thread(target=run, name="open can", daemon=True).start()
+    return await opened

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import signal
 import subprocess
@@ -16,7 +15,18 @@ import pytest
 
 from harness.rig.files import load_rig
 
-from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, side_by_side, wait_until
+from ..processes import (
+    FOR_ALL_PLANS,
+    LAB1,
+    Ended,
+    Home,
+    changed,
+    finish,
+    kill,
+    side_by_side,
+    until_served,
+    wait_until,
+)
 
 
 @dataclass(frozen=True)
@@ -40,13 +50,10 @@ def emulating(home: Home, rig: Path | str = "lab1", *options: str) -> Iterator[E
     written = home.path / f"emulated{home.count}.toml"
     process = home.start("harness.cli", "emulate", rig, "--write", written, *options)
     try:
-        assert process.stdout is not None
-        lines = list(itertools.takewhile(lambda line: line != "stop with Ctrl-C\n", process.stdout))
-        assert any(str(written) in line for line in lines), process.communicate()
+        assert str(written) in until_served(process)
         yield Emulated(process, written)
     finally:
-        process.kill()
-        process.communicate()
+        kill(process)
 
 
 def armed(home: Home, rig: Path) -> None:
@@ -209,8 +216,7 @@ def polling(home: Home, device: str, reading: str) -> Iterator[tuple[Emulated, s
             wait_until(process, has_begun)
             yield emulated, process, runs
         finally:
-            process.kill()
-            process.communicate()
+            kill(process)
 
 
 @pytest.mark.parametrize(

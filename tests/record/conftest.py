@@ -6,13 +6,6 @@ from harness.record.run import Attempt, Run, Subject, Unit
 
 
 @pytest.fixture
-def station(tmp_path, monkeypatch):
-    """A station of its own, whose key no other test knows."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return tmp_path
-
-
-@pytest.fixture
 def new_run(station):
     """Opens runs one after the other, each a minute later by the wall clock."""
     minutes = iter(range(60))

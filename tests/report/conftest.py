@@ -138,13 +138,6 @@ def ride_through(run, plan, f0, verdict, *, duration_s=60.0, message=""):
 
 
 @pytest.fixture
-def station(tmp_path, monkeypatch):
-    """A station of its own, whose key no other test knows."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return tmp_path
-
-
-@pytest.fixture
 def run(station):
     subject = Subject(
         rig="lab1",

@@ -15,11 +15,9 @@ from harness.safety.commissioned import write_commissioning
 from ..processes import LAB1
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return tmp_path / "rackproof" / "armed"
+@pytest.fixture
+def state(station: Path) -> Path:
+    return station / "state" / "rackproof" / "armed"
 
 
 @pytest.fixture

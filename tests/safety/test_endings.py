@@ -23,7 +23,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, side_by_side, wait_until
+from ..processes import (
+    FOR_ALL_PLANS,
+    LAB1,
+    Ended,
+    Home,
+    changed,
+    finish,
+    kill,
+    side_by_side,
+    until_served,
+    wait_until,
+)
 
 PLAN = """
 import asyncio, ctypes, os, resource, signal, time
@@ -114,9 +125,7 @@ def world(
     emulators = home.start(*command, stdin=subprocess.PIPE)
     run: subprocess.Popen[str] | None = None
     try:
-        assert emulators.stdout is not None
-        said = list(iter(emulators.stdout.readline, "stop with Ctrl-C\n"))
-        assert any(str(rig) in line for line in said), said
+        assert str(rig) in until_served(emulators)
         assert home.rackproof("arm", rig, "--person", "A. Tester", "--minutes", "10").code == 0
         plans = home.plans(PLAN.format(ending=ending, set_up=set_up, clean_up=clean_up))
         command, runs = home.pytest_command(*plans, f"--rig={rig}")
@@ -128,8 +137,7 @@ def world(
     finally:
         for process in (run, emulators):
             if process is not None:
-                process.kill()
-                process.communicate()
+                kill(process)
 
 
 def wait_for_rest(stand: World, within_s: float = 30.0) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,12 +14,6 @@ from harness.rig.files import load_rig
 from harness.safety.lease import ENERGISED, SAFE, UNSAFE, Lease, clear
 
 from ..processes import LAB1, REPOSITORY
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return tmp_path
 
 
 @pytest.fixture
@@ -110,7 +103,7 @@ def test_the_lock_lasts_as_long_as_its_last_holder(rig):
     process.stdout.close()
 
 
-def test_a_person_opens_a_rig_that_was_left_unsafe_and_answers_for_it(rig, state):
+def test_a_person_opens_a_rig_that_was_left_unsafe_and_answers_for_it(rig):
     lease = Lease.take(rig)
     lease.write(UNSAFE, "the contactor is welded")
     lease.close()
@@ -120,13 +113,12 @@ def test_a_person_opens_a_rig_that_was_left_unsafe_and_answers_for_it(rig, state
     Lease.take(rig).close()
     with pytest.raises(Unsafe, match="nothing to clear"):
         clear(rig, "A. Tester")
-    assert state.exists()
 
 
-def test_a_damaged_note_beside_the_lock_is_no_reason_to_believe_in_safety(rig, state):
+def test_a_damaged_note_beside_the_lock_is_no_reason_to_believe_in_safety(rig, station):
     """What cannot be read is taken for a rig that nobody used: the lock is the kernel's, the note ours."""
     lease = Lease.take(rig)
     lease.write(ENERGISED)
     lease.close()
-    (note, *_) = sorted((state / "rackproof" / "leases").glob("*.json"))
+    (note, *_) = sorted((station / "state" / "rackproof" / "leases").glob("*.json"))
     assert json.loads(note.read_text())["state"] == ENERGISED

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
+import time
 
 import can
 import pytest
@@ -11,7 +14,8 @@ import pytest
 from harness.clock import now_s, rig_loop, run_virtual, run_wall
 from harness.errors import DeviceRefused, WireClosed, WireTimeout
 from harness.testing.loopback import can_pair
-from harness.wires.can import BusPort, CanBusLine, CanLine, LoopbackBus, SocketcandServer
+from harness.wires.can import BusPort, CanBusLine, CanLine, LoopbackBus
+from harness.wires.socketcand import SocketcandServer
 from harness.wires.traffic import LineTraffic
 
 from .far_end import free_port, nobody_accepts, on_both_loops, open_files_and_threads, scripted, takes
@@ -458,7 +462,6 @@ def test_a_library_with_a_thread_is_refused_in_virtual_time():
 
 def test_closing_gives_everything_back_and_may_be_done_twice():
     async def main():
-        await asyncio.to_thread(int)  # the loop's own thread, which opening takes, stays with the loop
         line = CanLine("battery_can")
         await line.open()
         before = open_files_and_threads()
@@ -469,9 +472,8 @@ def test_closing_gives_everything_back_and_may_be_done_twice():
         await client.open()
         port = client.port("bms")
         port.send(0x351, b"\1")
-        files, threads = open_files_and_threads()
-        assert files > before[0]
-        assert threads > before[1]
+        assert open_files_and_threads()[0] > before[0]
+        await until(lambda: open_files_and_threads()[1] == before[1])  # opened in a thread, read in the loop
         for _ in range(2):
             await client.close()
         with pytest.raises(WireClosed, match="the line is closed"):
@@ -485,7 +487,7 @@ def test_closing_gives_everything_back_and_may_be_done_twice():
     run_wall(main)
 
 
-def test_a_server_that_went_away_shows_when_something_is_sent():
+def test_a_server_that_went_away_is_named_to_who_sends_and_costs_nothing():
     async def main():
         line = CanLine("battery_can")
         await line.open()
@@ -493,21 +495,63 @@ def test_a_server_that_went_away_shows_when_something_is_sent():
         await server.start()
         client = CanBusLine("battery_can", "socketcand", "can0", {"host": "127.0.0.1", "port": server.port})
         await client.open()
-        await server.stop()
+        ports = client.port("bms"), client.beside("other")
+        ear, inside = Ear(ports[0]), LoopbackBus(line, "bms")
+        line.join(inside)
+        inside.send(can.Message(arbitration_id=0x351, is_extended_id=False, data=b"last"))
         await asyncio.sleep(0.02)
-        port = client.port("bms")
-
-        async def speak():
-            for _ in range(10):  # the first is what makes the far system say that nobody is there
+        await server.stop()
+        await until(lambda: ports[0].failure)
+        assert ear.data() == [b"last"]
+        for port in ports:
+            with pytest.raises(
+                WireClosed, match=r"0x351 not sent: battery_can .*: the socketcand server closed"
+            ):
                 port.send(0x351, b"\1")
-                await asyncio.sleep(0.01)
-
-        with pytest.raises(WireClosed, match="frame 0x351 not sent"):
-            await speak()
+        begin_s, worked_s = asyncio.get_running_loop().time(), time.process_time()
+        await asyncio.sleep(0.5)
+        worked_s = time.process_time() - worked_s
+        assert worked_s < 0.2 * (asyncio.get_running_loop().time() - begin_s)
         await client.close()
         await line.close()
 
     run_wall(main)
+
+
+def test_a_server_that_greets_and_then_says_nothing_costs_the_time_out_and_the_process_may_end():
+    """python-can's client waits without end: a thread that anybody waited for would never let go."""
+    program = """
+import asyncio, sys
+from harness.clock import run_wall
+from harness.errors import WireTimeout
+from harness.wires.can import CanBusLine
+
+greetings = iter((True, False))
+
+async def serve(reader, writer):
+    if next(greetings):
+        writer.write(b"< hi >")
+        await reader.read(99)
+        writer.write(b"< ok >")
+    await reader.read()
+
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    options = {"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1]}
+    client = CanBusLine("battery_can", "socketcand", "can0", options, timeout_s=0.3)
+    try:
+        await client.open()
+    except WireTimeout as error:
+        print(error)
+    await client.close()
+
+run_wall(main)
+"""
+    ended = subprocess.run(  # noqa: S603 - the lines above
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60.0
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "did not open within 0.3 s" in ended.stdout
 
 
 @pytest.mark.parametrize(

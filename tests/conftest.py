@@ -1,0 +1,28 @@
+"""What every test has: a station of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def ordinary() -> Iterator[None]:
+    """See that no test makes this process, and with it all that come after, more urgent than others."""
+    yield
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+@pytest.fixture(autouse=True)
+def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep leases, arming and keys in the test's own folder, also of the processes that it starts.
+
+    A test that is killed in the middle leaves a rig that nobody may energise before a person has looked: it
+    must never be the rig of this computer.
+    """
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
