@@ -174,7 +174,9 @@ def until_served(process: subprocess.Popen[str]) -> str:
     return said
 
 
-def wait_until(process: subprocess.Popen[str], holds: Callable[[], bool], longest_s: float = 60.0) -> None:
+def wait_until(
+    process: subprocess.Popen[str], holds: Callable[[], bool], longest_s: float = LONGEST_S
+) -> None:
     """Wait until something holds that a running process brings about."""
     step_s = 0.02
     for _ in range(int(longest_s / step_s)):

@@ -56,7 +56,7 @@ class Interlock(Part):
     virtual_period_s: Positive = 5.0
     agreement: dict[Name, Agreement] = Field(default_factory=dict)
     guarded_by_instrument: dict[Limit, Value] = Field(default_factory=dict)
-    heartbeat_s: Positive = 1.0
+    heartbeat_s: Positive = 3.0
     loop_hang_s: Positive = 5.0
     latency_s: Positive = 0.02
     actuator_s: Positive

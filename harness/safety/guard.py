@@ -84,6 +84,7 @@ class Guard:
         self._beat_s = now_s()
         self._plan = ""
         self._loop_age_s = 0.0
+        self.has_watched = False
         self._first_command_s: float | None = None
 
     # What it hears
@@ -156,6 +157,7 @@ class Guard:
                     await self._enable()
                 except RackproofError as error:
                     return await self._take_back(error)
+                self.has_watched = True
                 self._say_to_run({"ready": True})
                 pulse = asyncio.create_task(self._feel_pulse(), name="pulse")
                 try:
@@ -411,7 +413,8 @@ async def _main(link: socket.socket) -> int:
     if not outcome.is_safe or guard.is_alone:
         print(f"guard: rig {outcome.text}", file=sys.stderr, flush=True)
     gc.enable()
-    await guard.seal_for_the_dead()
+    if guard.has_watched:
+        await guard.seal_for_the_dead()
     writer.close()
     return 0 if outcome.is_safe else 1
 

@@ -21,6 +21,9 @@ from harness.safety.lease import Lease
 READY_WITHIN_S = 30.0
 """A Python process, its devices, the sensors' first values and the battery's precharge, on a busy machine."""
 
+ENDS_WITHIN_S = 10.0
+"""A guard that never became ready: it closes its devices, and is killed if even that hangs."""
+
 BEATS_A_HEARTBEAT = 5.0
 """Beats within the silence that the guard allows."""
 
@@ -149,9 +152,12 @@ class GuardLink:
         """End a guard that never became ready."""
         self._over.set()
         if self._process is not None:
-            with contextlib.suppress(OSError):
-                self._process.terminate()
-                self._process.wait(10.0)
+            self._process.terminate()
+            try:
+                self._process.wait(ENDS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
     def close(self) -> None:
         """Stop speaking; the guard has ended or will end by itself."""

@@ -457,5 +457,10 @@ async def _open_bus(make: Callable[[], can.BusABC]) -> can.BusABC:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(take, bus, trouble)
 
-    threading.Thread(target=run, name="open can", daemon=True).start()
-    return await opened
+    thread = threading.Thread(target=run, name="open can", daemon=True)
+    thread.start()
+    try:
+        return await opened
+    finally:
+        if opened.done() and not opened.cancelled():
+            thread.join()  # its last act was to say so

@@ -9,7 +9,7 @@ from harness.judge.uncertainty import as_measured, difference, ratio
 from harness.plans import Form, plan
 from harness.rig.product_file import ProductFile
 from harness.roles import Battery, GridSource, Inverter, PowerAnalyzer
-from rackproof_fixtures.cycles import run_to_end
+from rackproof_fixtures.cycles import UNJUDGED_POLL_S, run_to_end
 from rackproof_fixtures.steps import energise, hold_power
 from rackproof_fixtures.telemetry import MEASURES as TELEMETRY
 from rackproof_fixtures.telemetry import Telemetry
@@ -57,7 +57,9 @@ async def test_gives_back_what_its_round_trip_efficiency_promises(
     await hold_power(inverter, -0.5 * product.ratings.charge_power_w, tolerance_w=tolerance_w)
     await telemetry.look("charging")
     await analyzer.set_update_interval_s(UPDATE_S)
-    first = await run_to_end("charge", battery, inverter, analyzer, product, within_s=CHARGE_WITHIN_S)
+    first = await run_to_end(
+        "charge", battery, inverter, analyzer, product, within_s=CHARGE_WITHIN_S, poll_s=UNJUDGED_POLL_S
+    )
     await asyncio.sleep(rest_s)
     for cycle in range(1, CYCLES[form] + 1):
         case = f"cycle {cycle}"
