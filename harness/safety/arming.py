@@ -27,7 +27,7 @@ _LONGEST_MIN = 1440.0
 
 
 def _place(rig: RigFile) -> Path:
-    return state_folder() / "armed" / f"{rig.name}-{fingerprint(rig)[:16]}.json"
+    return state_folder("armed") / f"{rig.name}-{fingerprint(rig)[:16]}.json"
 
 
 def arm(rig: RigFile, person: str, minutes: float) -> datetime:
@@ -47,7 +47,6 @@ def arm(rig: RigFile, person: str, minutes: float) -> datetime:
         )
     until = wall_time() + timedelta(minutes=minutes)
     place = _place(rig)
-    place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(
         json.dumps({"person": person, "until": until.isoformat(), "checklist": CHECKLIST}, indent=1) + "\n"
     )

@@ -23,7 +23,7 @@ def fingerprint(rig: RigFile) -> str:
 
 def place_of(rig: RigFile) -> Path:
     """Give the file that holds a rig's commissioning."""
-    return state_folder() / "commissioned" / f"{rig.name}-{fingerprint(rig)[:16]}.json"
+    return state_folder("commissioned") / f"{rig.name}-{fingerprint(rig)[:16]}.json"
 
 
 def read_commissioning(rig: RigFile) -> Mapping[str, Any] | None:
@@ -54,7 +54,6 @@ def write_commissioning(rig: RigFile, person: str, checks: list[dict[str, Any]])
     }
     document["signature"] = key.sign(canonical(document)).hex()
     place = place_of(rig)
-    place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(json.dumps(document, indent=1) + "\n")
     return place
 

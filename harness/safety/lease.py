@@ -58,10 +58,25 @@ class Holder:
         return f"{self.person} on {self.host} (process {self.pid}) since {self.since}"
 
 
-def state_folder() -> Path:
-    """Give the folder of all that outlives a run on this computer."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return home / "rackproof"
+SHARED_STATE = Path("/var/lib/rackproof")
+"""Where a computer with several accounts keeps the state of its rigs, once somebody has made that folder."""
+
+
+def state_folder(name: str) -> Path:
+    """Make and give a folder of what outlives a run on this computer; who may write it is the parent's.
+
+    ``$XDG_STATE_HOME/rackproof`` where that is set, else ``/var/lib/rackproof`` where it is there, else
+    ``~/.local/state/rackproof``, which other accounts do not see.
+    """
+    chosen = os.environ.get("XDG_STATE_HOME")
+    folder = Path(chosen) / "rackproof" if chosen else SHARED_STATE
+    if not chosen and not folder.is_dir():
+        folder = Path.home() / ".local" / "state" / "rackproof"
+    folder /= name
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        folder.chmod(folder.parent.stat().st_mode & 0o7777)
+    return folder
 
 
 def _addresses(rig: RigFile) -> Mapping[str, str]:
@@ -100,8 +115,7 @@ class Lease:
         Raises:
             Unsafe: somebody else holds one of its wires, or the rig was not left safe.
         """
-        folder = state_folder() / "leases"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = state_folder("leases")
         holder = Holder(
             rig=rig.name,
             person=getpass.getuser(),
@@ -115,18 +129,17 @@ class Lease:
         try:
             for wire, address in sorted(_addresses(rig).items(), key=lambda item: item[1]):
                 path = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.json"
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                file = _open(path)
                 files[path] = file
-                before = _read(file)
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    who = before.text if before else "somebody"
                     raise Unsafe(
-                        f"rig {rig.name}: wire {wire} is held by {who}; one run at a time. Wait for "
-                        "its end, or stop it"
+                        f"rig {rig.name}: wire {wire} is held by {_read(file).text}; one run at a time. Wait "
+                        "for its end, or stop it"
                     ) from None
-                if before is not None and before.state != SAFE:
+                before = _read(file)
+                if before.state != SAFE:
                     left = before
             if left is not None and not for_recovery:
                 raise Unsafe(_not_safe(left))
@@ -197,11 +210,25 @@ def clear(rig: RigFile, person: str) -> str:
         lease.close()
 
 
-def _read(file: int) -> Holder | None:
+def _open(path: Path) -> int:
+    """Open a note; in a folder of a group, it is the group's."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if path.parent.stat().st_mode & 0o020:
+        with contextlib.suppress(PermissionError):  # it is another account's, who did this
+            os.fchmod(file, 0o664)
+    return file
+
+
+def _read(file: int) -> Holder:
+    """Read who held a rig last; a note that was not written to its end is no reason to believe in safety."""
+    text = os.pread(file, 65536, 0)
+    nobody = Holder(rig="of this wire", person="nobody", host=platform.node(), pid=0, since="ever")
+    if not text:
+        return nobody
     try:
-        return Holder(**json.loads(os.pread(file, 65536, 0)))
+        return Holder(**json.loads(text))
     except (ValueError, TypeError):
-        return None
+        return replace(nobody, person="somebody whose note is damaged", state=ENERGISED)
 
 
 def _not_safe(left: Holder) -> str:

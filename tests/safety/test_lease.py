@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -115,10 +114,34 @@ def test_a_person_opens_a_rig_that_was_left_unsafe_and_answers_for_it(rig):
         clear(rig, "A. Tester")
 
 
-def test_a_damaged_note_beside_the_lock_is_no_reason_to_believe_in_safety(rig, station):
-    """What cannot be read is taken for a rig that nobody used: the lock is the kernel's, the note ours."""
-    lease = Lease.take(rig)
-    lease.write(ENERGISED)
-    lease.close()
-    (note, *_) = sorted((station / "state" / "rackproof" / "leases").glob("*.json"))
-    assert json.loads(note.read_text())["state"] == ENERGISED
+@pytest.mark.parametrize("damage", [b'{"rig": "lab1", "sta', b"[]", b'{"rig": 1}', b"\0" * 80])
+def test_a_damaged_note_beside_the_lock_is_no_reason_to_believe_in_safety(rig, station, damage):
+    """The power may have gone while it was written that the rig is energised."""
+    Lease.take(rig).close()
+    note, *_ = sorted((station / "state" / "rackproof" / "leases").glob("*.json"))
+    note.write_bytes(damage)
+    with pytest.raises(Unsafe, match=r"somebody whose note is damaged .* run 'rackproof safe RIG' first"):
+        Lease.take(rig)
+    recovery = Lease.take(rig, for_recovery=True)
+    recovery.write(SAFE)
+    recovery.close()
+    Lease.take(rig).close()
+
+
+def test_accounts_that_share_a_folder_share_the_lock(rig, tmp_path, monkeypatch):
+    """All that is made in a folder of a group is the group's, whatever the maker's umask."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o2775)
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr("harness.safety.lease.SHARED_STATE", shared)
+    before = os.umask(0o077)
+    try:
+        held = Lease.take(rig)
+    finally:
+        os.umask(before)
+    assert (shared / "leases").stat().st_mode & 0o7777 == 0o2775
+    notes = list((shared / "leases").iterdir())
+    assert len(notes) == len(rig.wires)
+    assert all(note.stat().st_mode & 0o777 == 0o664 for note in notes)
+    held.close()
