@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from drivers import ametek_sequoia
 from drivers.ametek_sequoia import Driver, Emulator, Options
 from harness.plant import GridSpec, PlantSpec, RigPlant
 from harness.readings import Voice
-from harness.testing.loopback import visa_pair
+
+from ..stands import on_visa
 
 NOMINAL_V = 120.0
 
 
-@contextlib.asynccontextmanager
-async def open_bench(
+def open_bench(
     voice: Voice | None = None, **changes: object
-) -> AsyncIterator[tuple[Driver, Emulator, RigPlant]]:
+) -> AbstractAsyncContextManager[tuple[Driver, Emulator, RigPlant]]:
     plant = RigPlant(PlantSpec(grid=GridSpec(nominal_voltage_v=NOMINAL_V, starts_closed=False)))
     options = Options.model_validate({"nominal_voltage_v": NOMINAL_V, **changes})
-    emulator = Emulator("grid", plant, options)
-    await emulator.start()
-    try:
-        async with visa_pair(emulator) as line:
-            driver = Driver("grid", line, options, voice or Voice("grid"))
-            await driver.open()
-            yield driver, emulator, plant
-            await driver.close()
-    finally:
-        await emulator.stop()
+    return on_visa(ametek_sequoia, "grid", plant, options, voice=voice)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from harness.errors import DeviceRefused, WireTimeout
 from harness.readings import Reading, Voice
 from harness.roles import GridStep
 
+from ..stands import refuses
+
 NOMINAL_V = 120.0
 FLAT = (1.0, 1.0, 1.0)
 HALF = (0.5, 0.5, 0.5)
@@ -218,10 +220,7 @@ def test_a_second_start_while_it_plays_is_refused(bench):
 def test_the_emulator_says_what_it_does_not_understand(bench, message: bytes, code: int):
     async def main() -> None:
         async with bench() as (_, emulator, _):
-            assert await emulator.answer(message) is None
-            answer = await emulator.answer(b"SYST:ERR?")
-            assert answer is not None
-            assert answer.startswith(b"%d," % code)
+            await refuses(emulator, message, code)
 
     run_virtual(main)
 

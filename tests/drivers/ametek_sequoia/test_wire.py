@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
 
 import pytest
@@ -12,45 +11,14 @@ from pydantic import ValidationError
 
 from drivers.ametek_sequoia import Driver, Options
 from harness.clock import run_virtual
-from harness.errors import BenchError, CodecError, DeviceRefused, PreconditionFailed, WireTimeout
+from harness.errors import CodecError, DeviceRefused, PreconditionFailed, WireTimeout
 from harness.readings import Voice
 from harness.roles import GridStep
 from harness.testing.loopback import visa_pair
 
+from ..stands import Answering, Tape, meets_only_bench_errors, over
+
 HERE = Path(__file__).parent
-
-
-class Tape:
-    """An instrument that knows one conversation, and says where it was left."""
-
-    def __init__(self, name: str) -> None:
-        lines = (HERE / name).read_text().splitlines()
-        self._lines = deque(line for line in lines if line and not line.startswith("#"))
-        self.departure = ""
-
-    async def answer(self, message: bytes) -> bytes | None:
-        expected = self._lines.popleft() if self._lines else "nothing"
-        if expected != f"> {message.decode()}" and not self.departure:
-            self.departure = f"expected {expected!r}, got {message!r}"
-        if self._lines and self._lines[0].startswith("<"):
-            return self._lines.popleft()[2:].encode()
-        return None
-
-    def check(self) -> None:
-        assert not self.departure, self.departure
-        assert not self._lines, f"never asked: {self._lines[0]}"
-
-
-class Answering:
-    """An instrument with the same answer to every query."""
-
-    def __init__(self, answer: bytes | None) -> None:
-        self._answer = answer
-        self.messages: list[bytes] = []
-
-    async def answer(self, message: bytes) -> bytes | None:
-        self.messages.append(message)
-        return self._answer if message.endswith(b"?") else None
 
 
 def options(**changes: object) -> Options:
@@ -58,24 +26,14 @@ def options(**changes: object) -> Options:
 
 
 def on_tape(name: str, main):
-    tape = Tape(name)
-
-    async def run() -> None:
-        async with visa_pair(tape) as line:
-            await main(Driver("grid", line, options(), Voice("grid")))
-
-    run_virtual(run)
+    tape = Tape(HERE / name)
+    over(tape, lambda line: Driver("grid", line, options(), Voice("grid")), main)
     tape.check()
 
 
 def on_answer(answer: bytes | None, main, **changes: object) -> Answering:
     instrument = Answering(answer)
-
-    async def run() -> None:
-        async with visa_pair(instrument) as line:
-            await main(Driver("grid", line, options(**changes), Voice("grid")))
-
-    run_virtual(run)
+    over(instrument, lambda line: Driver("grid", line, options(**changes), Voice("grid")), main)
     return instrument
 
 
@@ -164,17 +122,9 @@ def test_an_error_queue_that_makes_no_sense_is_a_codec_error(answer: bytes):
 @settings(deadline=None)
 def test_no_answer_brings_anything_but_a_bench_error(answer: bytes):
     async def main(driver: Driver) -> None:
-        for ask in (
-            driver.frequency_hz,
-            driver.is_on,
-            driver.is_profile_running,
-            driver.identity,
-            driver.turn_on,
-        ):
-            try:
-                await ask()
-            except BenchError:
-                continue
+        await meets_only_bench_errors(
+            driver.frequency_hz, driver.is_on, driver.is_profile_running, driver.identity, driver.turn_on
+        )
 
     on_answer(answer, main)
 

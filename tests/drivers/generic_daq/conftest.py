@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from drivers import generic_daq
 from drivers.generic_daq import Driver, Emulator, Options
 from harness.plant import BatterySpec, ConverterSpec, GridSpec, PlantSpec, RigPlant, japan_frt
 from harness.readings import Voice
-from harness.testing.loopback import visa_pair
+
+from ..stands import on_visa
 
 CHANNELS = [
     *({"number": phase, "quantity": f"grid_ac.u{phase}_v", "full_scale": 400.0} for phase in (1, 2, 3)),
@@ -21,10 +22,9 @@ CHANNELS = [
 ]
 
 
-@contextlib.asynccontextmanager
-async def open_bench(
+def open_bench(
     voice: Voice | None = None, **changes: object
-) -> AsyncIterator[tuple[Driver, Emulator, RigPlant]]:
+) -> AbstractAsyncContextManager[tuple[Driver, Emulator, RigPlant]]:
     plant = RigPlant(
         PlantSpec(
             battery=BatterySpec(cells_in_parallel=100),
@@ -40,16 +40,7 @@ async def open_bench(
     )
     plant.load.set_power_w(3_000.0)
     options = Options.model_validate({"channels": CHANNELS, **changes})
-    emulator = Emulator("daq", plant, options)
-    await emulator.start()
-    try:
-        async with visa_pair(emulator) as line:
-            driver = Driver("daq", line, options, voice or Voice("daq"))
-            await driver.open()
-            yield driver, emulator, plant
-            await driver.close()
-    finally:
-        await emulator.stop()
+    return on_visa(generic_daq, "daq", plant, options, voice=voice)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from harness.roles import GridStep
 from harness.testing.loopback import visa_pair
 from harness.testing.recorder import completed
 
+from ..stands import refuses
+
 U1 = "grid_ac.u1_v"
 ALL = [
     f"{node}{phase}_{unit}"
@@ -279,10 +281,7 @@ def test_the_emulator_refuses_what_does_not_fit(bench):
 def test_the_emulator_says_what_it_does_not_understand(bench, message: bytes, code: int):
     async def main() -> None:
         async with bench() as (_, emulator, _):
-            assert await emulator.answer(message) is None
-            answer = await emulator.answer(b"SYST:ERR?")
-            assert answer is not None
-            assert answer.startswith(b"%d," % code)
+            await refuses(emulator, message, code)
 
     run_virtual(main)
 

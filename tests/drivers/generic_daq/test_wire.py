@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -13,52 +11,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from drivers.generic_daq import Driver, Options
-from harness.clock import run_virtual
-from harness.errors import BenchError, CodecError, DeviceFault, DeviceRefused, WireTimeout
+from harness.errors import CodecError, DeviceFault, DeviceRefused, WireTimeout
 from harness.readings import Voice
-from harness.testing.loopback import visa_pair
+
+from ..stands import Answering, Tape, meets_only_bench_errors, over
 
 HERE = Path(__file__).parent
 CHANNEL = {"number": 2, "quantity": "grid_ac.u1_v", "full_scale": 400.0}
-
-
-class Tape:
-    """An instrument that knows one conversation, and says where it was left."""
-
-    def __init__(self, name: str, changes: dict[str, str] | None = None) -> None:
-        lines = (HERE / name).read_text().splitlines()
-        self._lines = deque(line for line in lines if line and not line.startswith("#"))
-        self._changes = changes or {}
-        self.departure = ""
-
-    async def answer(self, message: bytes) -> bytes | None:
-        expected = self._lines.popleft() if self._lines else "nothing"
-        if expected != f"> {message.decode()}" and not self.departure:
-            self.departure = f"expected {expected!r}, got {message!r}"
-        answer = self._changes.get(message.decode())
-        if self._lines and self._lines[0].startswith("<"):
-            answer = answer or self._lines[0][2:]
-            self._lines.popleft()
-        if answer is None:
-            return None
-        octets = re.sub(r"\\x(..)", lambda match: chr(int(match[1], 16)), answer)
-        return octets.encode("latin-1")
-
-    def check(self) -> None:
-        assert not self.departure, self.departure
-        assert not self._lines, f"never asked: {self._lines[0]}"
-
-
-class Answering:
-    """An instrument with the same answer to every query."""
-
-    def __init__(self, answer: bytes | None) -> None:
-        self._answer = answer
-        self.messages: list[bytes] = []
-
-    async def answer(self, message: bytes) -> bytes | None:
-        self.messages.append(message)
-        return self._answer if b"?" in message else None
 
 
 def options(**changes: object) -> Options:
@@ -74,14 +33,9 @@ async def capture(driver: Driver):
 
 def captured(changes: dict[str, str] | None = None, **of_channel: object):
     """Play the tape, with other answers to some queries."""
-    tape = Tape("capture.txt", changes)
-
-    async def main():
-        async with visa_pair(tape) as line:
-            chosen = options(channels=[{**CHANNEL, **of_channel}])
-            return await capture(Driver("daq", line, chosen, Voice("daq")))
-
-    wave = run_virtual(main)
+    tape = Tape(HERE / "capture.txt", changes)
+    chosen = options(channels=[{**CHANNEL, **of_channel}])
+    wave = over(tape, lambda line: Driver("daq", line, chosen, Voice("daq")), capture)
     tape.check()
     return wave
 
@@ -132,12 +86,7 @@ def test_another_answer_is_named(query: str, answer: str, error: type[Exception]
 
 def on_answer(answer: bytes | None, main) -> Answering:
     instrument = Answering(answer)
-
-    async def run() -> None:
-        async with visa_pair(instrument) as line:
-            await main(Driver("daq", line, options(), Voice("daq")))
-
-    run_virtual(run)
+    over(instrument, lambda line: Driver("daq", line, options(), Voice("daq")), main)
     return instrument
 
 
@@ -145,17 +94,9 @@ def on_answer(answer: bytes | None, main) -> Answering:
 @settings(deadline=None)
 def test_no_answer_brings_anything_but_a_bench_error(answer: bytes):
     async def main(driver: Driver) -> None:
-        for ask in (
-            driver.open,
-            driver.identity,
-            driver.is_complete,
-            lambda: capture(driver),
-            driver.waveforms,
-        ):
-            try:
-                await ask()
-            except BenchError:
-                continue
+        await meets_only_bench_errors(
+            driver.open, driver.identity, driver.is_complete, lambda: capture(driver), driver.waveforms
+        )
 
     on_answer(answer, main)
 

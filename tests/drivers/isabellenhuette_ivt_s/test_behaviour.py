@@ -13,7 +13,8 @@ from harness.readings import Voice
 from harness.roles import Identity
 from harness.testing.loopback import can_pair
 
-from .shunt_bench import SPEC, SetByHand, stand, until
+from ..stands import stale_after_three_periods, until
+from .shunt_bench import SPEC, SetByHand, stand
 
 EXACT = {"gain_error": 0.0, "offset_a": 0.0}
 
@@ -167,25 +168,7 @@ def test_the_over_current_signal_is_no_error():
 
 @pytest.mark.parametrize("period_s", [0.1, 0.02, 1.0])
 def test_three_periods_make_a_frame_stale_and_no_less(period_s):
-    async def main():
-        async with stand(period_s=period_s) as at:
-            await until(10.5 * period_s)
-            at.emulator.silent = True
-            last_s = (await at.driver.voltage_v()).at_s
-            await until(last_s + 2.99 * period_s)
-            assert (await at.driver.voltage_v()).at_s == last_s
-            await until(last_s + 3.25 * period_s)
-            with pytest.raises(StaleReading) as raised:
-                await at.driver.voltage_v()
-            at.emulator.silent = False
-            await until(last_s + 4.5 * period_s)
-            assert (await at.driver.voltage_v()).at_s > last_s
-            return str(raised.value)
-
-    message = run_virtual(main)
-    assert "shunt: frame 0x522 (voltage_v)" in message
-    assert f"{3.25 * period_s:.3f} s old" in message
-    assert f"each {period_s:g} s" in message
+    assert "shunt: frame 0x522 (voltage_v)" in stale_after_three_periods(stand, period_s)
 
 
 def test_a_frame_that_never_comes_is_a_timeout_that_names_it():

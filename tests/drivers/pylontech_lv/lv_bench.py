@@ -1,6 +1,5 @@
 """A low-voltage battery on a loopback CAN line, over a plant or over values set by hand."""
 
-import asyncio
 import contextlib
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -74,8 +73,3 @@ async def stand(plant=None, voice=None, **options):
         await driver.close()
         await emulator.stop()
         await line.close()
-
-
-async def until(at_s):
-    """Sleep until a rig time."""
-    await asyncio.sleep(at_s - asyncio.get_running_loop().time())

@@ -16,7 +16,8 @@ from harness.roles import Identity
 from harness.testing.loopback import can_pair
 from harness.wires.can import CanLine
 
-from .lv_bench import SPEC, SetByHand, stand, until
+from ..stands import stale_after_three_periods, until
+from .lv_bench import SPEC, SetByHand, stand
 
 VARIANTS = ("359_35c", "35a_35f")
 
@@ -280,25 +281,7 @@ def test_a_battery_that_never_speaks_is_a_timeout():
 
 @pytest.mark.parametrize("period_s", [1.0, 0.1])
 def test_three_periods_make_a_frame_stale_and_no_less(period_s):
-    async def main():
-        async with stand(period_s=period_s) as at:
-            await until(10.5 * period_s)
-            at.emulator.silent = True
-            last_s = (await at.driver.voltage_v()).at_s
-            await until(last_s + 2.99 * period_s)
-            assert (await at.driver.voltage_v()).at_s == last_s
-            await until(last_s + 3.25 * period_s)
-            with pytest.raises(StaleReading) as raised:
-                await at.driver.voltage_v()
-            at.emulator.silent = False
-            await until(last_s + 4.5 * period_s)
-            assert (await at.driver.voltage_v()).at_s > last_s
-            return str(raised.value)
-
-    message = run_virtual(main)
-    assert "bms: frame 0x356 (measurements)" in message
-    assert f"{3.25 * period_s:.3f} s old" in message
-    assert f"each {period_s:g} s" in message
+    assert "bms: frame 0x356 (measurements)" in stale_after_three_periods(stand, period_s)
 
 
 def test_one_lost_kind_leaves_the_others():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from drivers import yokogawa_wt1800e
 from drivers.yokogawa_wt1800e import Driver, Emulator, Options
 from harness.plant import BatterySpec, ConverterSpec, LoadSpec, PlantSpec, RigPlant
 from harness.readings import Voice
-from harness.testing.loopback import visa_pair
 from harness.wires.faults import StreamFaults
+
+from ..stands import on_visa
 
 NODES = {
     # The analyzer's clamps point the other way round at pcs_ac: power out of the battery counts negative.
@@ -39,21 +40,11 @@ def plant_of() -> RigPlant:
     )
 
 
-@contextlib.asynccontextmanager
-async def open_bench(
+def open_bench(
     voice: Voice | None = None, faults: StreamFaults | None = None, **changes: object
-) -> AsyncIterator[tuple[Driver, Emulator, RigPlant]]:
-    plant = plant_of()
+) -> AbstractAsyncContextManager[tuple[Driver, Emulator, RigPlant]]:
     options = Options.model_validate({"nodes": NODES, **changes})
-    emulator = Emulator("analyzer", plant, options)
-    await emulator.start()
-    try:
-        async with visa_pair(emulator, faults=faults) as line:
-            driver = Driver("analyzer", line, options, voice or Voice("analyzer"))
-            await driver.open()
-            yield driver, emulator, plant
-    finally:
-        await emulator.stop()
+    return on_visa(yokogawa_wt1800e, "analyzer", plant_of(), options, voice=voice, faults=faults)
 
 
 @pytest.fixture

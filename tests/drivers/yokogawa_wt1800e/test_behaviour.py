@@ -81,9 +81,9 @@ def test_all_nodes_of_an_update_cost_two_queries(bench):
         for _ in range(10):
             for node in ("pcs_ac", "battery_dc", "load_ac", "grid_ac"):
                 await driver.values(node)
+        assert messages == [points.EVENTS.encode(), points.VALUES.encode()] * 10
 
     on_bench(bench, check)
-    assert messages == [points.EVENTS.encode(), points.VALUES.encode()] * 10
 
 
 @pytest.mark.parametrize(("pause_s", "apart_s", "count"), [(0.0, 1.0, 300), (0.3, 1.0, 60), (6.2, 7.0, 60)])
