@@ -22,7 +22,7 @@ imports: $(VENV)/ready
 	$(BIN)/lint-imports
 
 tests: $(VENV)/ready
-	$(BIN)/pytest tests/ --timeout=600 --session-timeout=3000 --durations=15
+	$(BIN)/pytest tests/ -p xdist.plugin --numprocesses=2 --dist=loadfile --timeout=600 --durations=15
 
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/round_trip.py

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ours", deadline=None, derandomize=True, database=None)
+settings.load_profile("ours")  # the same examples every time, however busy the machine
 
 
 @pytest.fixture(autouse=True)

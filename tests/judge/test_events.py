@@ -51,7 +51,7 @@ def restored(f0_hz, *, commanded_w=3000.0, **more):
 
 @BOTH
 @given(residual=st.floats(0.0, 0.8), length_s=st.floats(0.1, 1.0), at_s=st.floats(0.3, 0.5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_dip_is_as_deep_and_as_long_as_it_was(f0_hz, residual, length_s, at_s):
     volts, _ = shapes(f0_hz, residual=residual, sag_s=(at_s, at_s + length_s))
     dip = longest_dip(rms_half_cycle(volts[0], f0_hz), 90.0)
@@ -75,7 +75,7 @@ def test_a_dip_that_does_not_end_is_infinite():
 @BOTH
 @pytest.mark.parametrize("power", [1.0, -1.0])
 @given(back_after_s=st.floats(0.03, 0.9))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_restore_time_in_both_directions(f0_hz, power, back_after_s):
     found = restored(f0_hz, power=power, commanded_w=3000.0 * power, back_after_s=back_after_s)
     assert found.value == pytest.approx(back_after_s, abs=1.0 / f0_hz)

@@ -64,7 +64,7 @@ def stairs(values, step_s=0.01, window_s=0.0, **extra) -> Series:
     phase=st.floats(0.0, 6.3),
     off_hz=st.floats(-2.5, 2.5),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_rms_of_a_steady_sine_has_no_ripple_at_any_phase_or_frequency(f0_hz, rms, phase, off_hz):
     series = rms_half_cycle(sine(rms, f0_hz + off_hz, 0.3, phase), f0_hz)
     inner = series.values[1:-1]
@@ -115,7 +115,7 @@ def test_a_dead_channel_is_divided_by_the_nominal_frequency():
 
 @BOTH
 @given(angle=st.floats(-3.1, 3.1), current=st.floats(0.1, 60.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_power_of_a_balanced_system(f0_hz, angle, current):
     u = three(115.0, f0_hz, length_s=0.2)
     i = three(current, f0_hz, -angle, "i", length_s=0.2)
@@ -151,7 +151,7 @@ def test_channels_that_were_not_sampled_together_are_refused():
 
 @BOTH
 @given(off_hz=st.floats(-2.0, 2.0), phase=st.floats(0.0, 6.3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_frequency_of_three_phases(f0_hz, off_hz, phase):
     u = three(115.0, f0_hz + off_hz, phase, length_s=0.4)
     assert mean_frequency_hz(u, f0_hz, between=(0.0, 0.4)).value == pytest.approx(f0_hz + off_hz, abs=2e-3)
@@ -189,7 +189,7 @@ def test_frequency_where_all_is_blanked_is_no_number():
 
 @BOTH
 @given(gap_ms=st.integers(1, 12), off_hz=st.floats(-0.2, 0.2), phase=st.floats(0.0, 6.3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_an_interruption_of_milliseconds_shows_against_the_projected_sine(f0_hz, gap_ms, off_hz, phase):
     """A half-cycle RMS cannot tell 4 from 8 ms; the deviation sees each sample that is missing."""
     event_s, end_s = 0.4, 0.4 + gap_ms / 1000
@@ -229,7 +229,7 @@ def test_windows_that_reach_out_are_left_out():
 
 @BOTH
 @given(rise_s=st.floats(0.02, 0.5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_restore_time_is_right_within_its_half_cycle(f0_hz, rise_s):
     event_s = 0.2
     x = sine(lambda t: 20.0 if t < event_s + rise_s else 100.0, f0_hz, 1.2)

@@ -222,7 +222,7 @@ _toml = st.recursive(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_table_makes_a_traceback(project, find_driver, data):
     """Anything may stand anywhere, or be missing (None): the answer is a rig or a list of mistakes."""

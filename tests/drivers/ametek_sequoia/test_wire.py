@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -119,7 +119,6 @@ def test_an_error_queue_that_makes_no_sense_is_a_codec_error(answer: bytes):
 
 
 @given(st.binary(max_size=40).filter(lambda data: b"\n" not in data))
-@settings(deadline=None)
 def test_no_answer_brings_anything_but_a_bench_error(answer: bytes):
     async def main(driver: Driver) -> None:
         await meets_only_bench_errors(

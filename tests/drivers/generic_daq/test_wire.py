@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -91,7 +91,6 @@ def on_answer(answer: bytes | None, main) -> Answering:
 
 
 @given(st.binary(max_size=40).filter(lambda data: b"\n" not in data))
-@settings(deadline=None)
 def test_no_answer_brings_anything_but_a_bench_error(answer: bytes):
     async def main(driver: Driver) -> None:
         await meets_only_bench_errors(

@@ -234,7 +234,7 @@ specs = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(told=states, spec=specs)
 def test_no_decision_breaks_a_rule_above_the_one_that_bound(told, spec):
     manager = EnergyManager(spec)
