@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.clock import go_before_others, run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe, near_miss
-from harness.readings import Measured, Reading
+from harness.readings import Measured
 from harness.rig.agreement import disagreements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.files import load_product, load_rig, load_site, write_rig
@@ -25,7 +25,6 @@ from harness.rig.toml_file import unknown
 
 if TYPE_CHECKING:
     from harness.rig.product_file import ProductFile
-    from harness.safety.interlock import Interlock
 
 EXIT_OK = 0
 EXIT_TROUBLE = 1
@@ -337,56 +336,18 @@ def _disarm(options: Any) -> int:
 
 
 def _commission(options: Any) -> int:
-    from harness.safety.commissioned import fingerprint, write_commissioning  # noqa: PLC0415
-    from harness.safety.commissioning import (  # noqa: PLC0415
-        Commissioning,
-        as_documents,
-        interlock_for,
-        programme,
-    )
-    from harness.safety.lease import ENERGISED, Lease  # noqa: PLC0415
+    from harness.safety.commissioned import fingerprint  # noqa: PLC0415 - numpy loads with the checks
+    from harness.safety.commissioning import commission, programme  # noqa: PLC0415
+    from harness.safety.commissioning_checks import CHECKS  # noqa: PLC0415
 
     rig, product = _files(options)
-    reasons = refusals(rig, product)
     if options.dry_run:
-        print(f"rig {rig.name} with product {product.name}, file {fingerprint(rig)[:16]}:")
-        print(*programme(), sep="\n")
-        print(*(f"not to be energised: {reason}" for reason in reasons), sep="\n")
+        print(f"rig {rig.name}, file {fingerprint(rig)[:16]}, {', '.join(rig.devices)}")
+        print(*programme(CHECKS, rig, product), sep="\n")
+        print(*(f"not to be energised: {reason}" for reason in refusals(rig, product)), sep="\n")
         return EXIT_OK
-    if reasons:
-        raise Unsafe("; ".join(reasons))
-    if not options.person.strip():
-        raise Unsafe(f"rig {rig.name} cannot be commissioned: --person is empty; name who stands beside it")
-    lease = Lease.take(rig)
-    watched: list[Interlock] = []
-
-    def observe(*readings: Reading[Any]) -> None:
-        for interlock in watched:
-            for reading in readings:
-                interlock.observe(reading)
-
-    f0_hz = float(rig.frequencies_hz[0])
-    setup = Setup(rig=rig, product=product, f0_hz=f0_hz, observe=observe, note=lambda *_: None)
-
-    async def run() -> int:
-        async with open_bench(setup, emulate=False) as bench:
-            go_before_others()  # the interlock runs in this process
-            watched.append(interlock_for(rig, asyncio.get_running_loop().time()))
-            return await work(bench)
-
-    async def work(bench: Bench) -> int:
-        lease.write(ENERGISED)
-        tell = functools.partial(print, flush=True)
-        results = await Commissioning(bench, tell, watched[0]).run()
-        lease.leave(results[-1].found, is_safe=results[-1].result == "passed")
-        place = write_commissioning(rig, options.person, as_documents(results))
-        print(f"signed: {place}")
-        return EXIT_OK if all(each.result in {"passed", "not there"} for each in results) else EXIT_TROUBLE
-
-    try:
-        return run_wall(run)
-    finally:
-        lease.close()
+    tell = functools.partial(print, flush=True)
+    return EXIT_OK if commission(rig, product, options.person, CHECKS, tell) else EXIT_TROUBLE
 
 
 def _safe(options: Any) -> int:

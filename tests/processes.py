@@ -174,6 +174,15 @@ def until_served(process: subprocess.Popen[str]) -> str:
     return said
 
 
+def drill(process: subprocess.Popen[str], words: str) -> None:
+    """Do something to the rig of a ``rackproof emulate --drill``, and wait until it is done."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(words + "\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == f"done: {words}\n"
+
+
 def wait_until(
     process: subprocess.Popen[str], holds: Callable[[], bool], longest_s: float = LONGEST_S
 ) -> None:

@@ -58,7 +58,8 @@ class Emulator:
     """Answers as the source does, and plays its lists on the plant's grid.
 
     Attributes:
-        on_trigger: called with rig time when the edge leaves, at the list's start.
+        on_trigger: called with rig time when the edge leaves: at the list's start, or ``trigger_skew_s``
+            later.
         frozen: measured values stay at what they were when it was set; commands still act.
         swapped_sign: without effect, since the source tells neither current nor power.
         silent: nothing is answered, and nothing done.
@@ -287,7 +288,9 @@ class Emulator:
             raise LISTS_UNEQUAL
         if not self._is_any_list():
             return
-        starts_s = now_s() + self._options.trigger_latency_s
+        # Of the plant's present: on the wall clock time has gone on since the message came.
+        starts_s = self._plant.now_s + self._options.trigger_latency_s
+        edge_s = starts_s + self._options.trigger_skew_s
         steps, busy_s = self._steps(max(lengths, default=1))
         self._busy_until_s = starts_s + busy_s
         self._run += 1
@@ -299,16 +302,22 @@ class Emulator:
 
         def edge() -> None:
             if run == self._run:
-                self._plant.advance(starts_s)
+                self._plant.advance(edge_s)
                 if self._edge_leaves and self.on_trigger is not None:
-                    self.on_trigger(starts_s)
+                    self.on_trigger(edge_s)
 
-        if self._options.trigger_latency_s == 0.0:
+        if starts_s <= self._plant.now_s:
             begin()
-            edge()
         else:
             self._plant.at(starts_s, begin)
-            asyncio.get_running_loop().call_at(starts_s, edge)
+        # The edge leaves although nobody looks.
+        self._do_at(edge_s, edge)
+
+    def _do_at(self, due_s: float, act: Callable[[], None]) -> None:
+        if due_s <= self._plant.now_s:
+            act()
+        else:
+            asyncio.get_running_loop().call_at(due_s, act)
 
     def _is_any_list(self) -> bool:
         modes = [self._frequency_mode["level"], *(phase.voltage_mode for phase in self._phases)]

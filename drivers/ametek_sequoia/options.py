@@ -26,6 +26,7 @@ class Options(BaseModel):
             rotation when the rig is commissioned: makers do not agree on the direction.
         trigger_out: where the edge at a list's start leaves, for the wiring list.
         trigger_latency_s: between INIT and the list's start; of the emulator.
+        trigger_skew_s: from the list's start to the edge; of the emulator.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class Options(BaseModel):
     phase_angles_deg: tuple[float, float, float] = (0.0, 240.0, 120.0)
     trigger_out: str = "function strobe, system interface connector"
     trigger_latency_s: float = Field(default=0.0, ge=0.0)
+    trigger_skew_s: float = Field(default=0.0, ge=0.0)
 
     @property
     def rise_time_s(self) -> float:

@@ -350,13 +350,16 @@ def line_of(name: str, bench: Bench) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None = None) -> Any:
+async def open_bench(
+    setup: Setup, *, emulate: bool, only: frozenset[str] | None = None, side: FarSide | None = None
+) -> Any:
     """Open a rig: its lines, then its devices; close in reverse.
 
     Args:
         setup: the rig and what records it.
         emulate: stand all devices on emulators inside this loop.
         only: open these devices alone (a reading from one of them).
+        side: the emulators, where they stand already: of a rig that is wired otherwise than its file says.
 
     Yields:
         The Bench.
@@ -367,12 +370,11 @@ async def open_bench(setup: Setup, *, emulate: bool, only: frozenset[str] | None
     rig = setup.rig
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(setup.traffic.close)
-        side: FarSide | None = None
         if emulate:
             loop = rig_loop()
             if isinstance(loop, VirtualLoop):
                 stack.push_async_callback(loop.settle)
-            side = await stack.enter_async_context(far_side(setup))
+            side = side or await stack.enter_async_context(far_side(setup))
         bench = Bench(setup, side)
         wanted = {n: d for n, d in rig.devices.items() if only is None or n in only}
         troubles: list[str] = []

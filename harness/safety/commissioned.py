@@ -38,6 +38,9 @@ def read_commissioning(rig: RigFile) -> Mapping[str, Any] | None:
 VALID_DAYS = 365
 """A year, as instruments are calibrated; ours."""
 
+GOOD_RESULTS = frozenset({"passed", "not there"})
+"""Of a check; a rig without a part needs no proof of it."""
+
 
 def write_commissioning(rig: RigFile, person: str, checks: list[dict[str, Any]]) -> Path:
     """Sign what was found with the station's key, and keep it for this rig file as it stands."""
@@ -85,11 +88,7 @@ def why_not_commissioned(rig: RigFile) -> str:
         return (
             f"its commissioning was changed after it was signed, or by a key that is not trusted here: {how}"
         )
-    failed = [
-        each["name"]
-        for each in document.get("checks", ())
-        if each.get("result") not in {"passed", "not there"}
-    ]
+    failed = [each["name"] for each in document.get("checks", ()) if each.get("result") not in GOOD_RESULTS]
     if failed:
         return f"commissioning did not pass: {', '.join(failed)}; mend that, and {how}"
     if str(document.get("valid_until", "")) < wall_time().isoformat():

@@ -1,55 +1,70 @@
 """``rackproof commission``: is the rig wired as its file says? Tried at low energy, with a person beside it.
 
-Each check says beforehand what a person does, what is commanded, and what has to come. A mistake that these
-checks are for (a swapped phase, a current transformer the wrong way round, a feedback contact of another
-contactor) makes every later number plausible and wrong, so a rig of hardware is not armed before all of them
-have passed.
+This is the walk: the checks one after the other (``commissioning_checks``), the interlock beside them, the
+way to safe at the end, and the signed result. A mistake that they are for (a swapped phase, a current
+transformer the wrong way round, a feedback contact of another contactor) makes every later number plausible
+and wrong, so a rig of hardware is not armed before all of them have passed.
 
-The harness watches the envelope meanwhile, in this process: the person with a hand at the E-stop is the
-second means.
+The harness watches the envelope meanwhile, in this process. The hardware layer is tried before anything is
+energised, and armed from then on: it acts should this process end, and the person with a hand at the E-stop
+is the third means.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Awaitable, Callable, Sequence
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.clock import now_s
-from harness.errors import BenchError, NotTestable, RackproofError
-from harness.rig.bench import Bench
+from harness.clock import go_before_others, now_s, run_wall
+from harness.errors import BenchError, NotTestable, RackproofError, Unsafe
+from harness.readings import Reading
+from harness.rig.bench import Bench, FarSide, Setup, open_bench
+from harness.rig.product_file import ProductFile
+from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
-from harness.rig.topology import SafetyChain
-from harness.roles import GridStep
+from harness.safety.commissioned import GOOD_RESULTS, write_commissioning
 from harness.safety.interlock import Breach, Interlock
-from harness.safety.safe_state import MakeSafe, ask
-from harness.safety.watch import watching
+from harness.safety.lease import ENERGISED, Lease
+from harness.safety.safe_state import MakeSafe, Outcome, inputs_of
+from harness.safety.watch import held_watchdogs, watching
 
 LOW_POWER = 0.1
-"""Of the rating: far beyond every sensor's offset, and a tenth of the energy of a mistake at full power."""
-
-SCALE_WITHIN = 0.05
-"""Sensors of one quantity may differ by that at low power: BMS sensors are good to 1 to 3 % of range."""
-
-SAFE_TO_TOUCH_V = 60.0
-"""Direct voltage below which parts may be touched (IEC 61140, extra-low voltage for DC)."""
-
-PERSON_WITHIN_S = 120.0
-"""How long a person has to press or to open something."""
+"""Of the rating: far beyond every sensor's offset, and a tenth of the energy of a mistake at full power;
+ours."""
 
 SETTLED_S = 5.0
-"""After a change of power: the slowest reporter's three periods, and a converter's ramp."""
+"""After a change of power: three periods of the slowest reporter (1 s), a converter's ramp, and an update of
+an analyzer that lies wholly behind them; ours."""
+
+LOOK_S = 0.02
+"""Between two looks at what is waited for: below every time that a rig file declares; ours."""
+
+CONTACTOR_WITHIN_S = 15.0
+"""The battery's contactor may take that long to close: precharge with its tries and pauses; ours."""
 
 
-@dataclass(slots=True)
+CHAIN_RESTS_S = 0.5
+"""Between dropping the chain and driving it again: a safety relay's delayed contact opens meanwhile, and
+would open the battery after it was closed; ours."""
+
+
+class CheckFailed(BenchError):
+    """The rig is not as its file says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How one check went.
 
     Attributes:
         name: of the check.
-        result: ``passed``, ``failed``, or ``not there`` where the rig has no such part.
+        result: ``passed``, ``failed``, ``not run`` after a failed one, or ``not there`` where the rig has no
+            such part.
         found: what was seen, in words.
         values: what was measured.
     """
@@ -58,6 +73,11 @@ class Result:
     result: str
     found: str
     values: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing stands against arming."""
+        return self.result in GOOD_RESULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +88,8 @@ class Check:
         name: of the check.
         commands: what the harness commands.
         expects: what has to come.
-        run: carries it out; gives what was found, and raises BenchError where it is wrong.
+        run: carries it out; gives what was found. Raises BenchError where that is wrong, NotTestable where
+            the rig has no such part.
         person: what a person does; empty where nothing.
     """
 
@@ -80,498 +101,281 @@ class Check:
 
 
 class Commissioning:
-    """One commissioning of one rig."""
+    """One commissioning of one rig: what its checks share, and their course.
+
+    Attributes:
+        bench: all devices, open.
+        tell: shows a line to the person.
+        interlock: the part of the rig file.
+        safe_state: the part of the rig file.
+        chain: the rig's safety chain.
+        values: what the running check has measured.
+    """
 
     def __init__(self, bench: Bench, tell: Callable[[str], None], interlock: Interlock) -> None:
-        """Prepare.
+        """Prepare; the interlock is shown the bench's readings already.
 
-        Args:
-            bench: all devices open, their readings shown to the interlock.
-            tell: shows a line to the person.
-            interlock: watches meanwhile.
+        Raises:
+            Unsafe: the rig file has no interlock, safe state or safety chain.
         """
+        rig = bench.rig
+        if rig.interlock is None or rig.safe_state is None or rig.topology.safety_chain is None:
+            raise Unsafe(f"rig {rig.name}: its file has no [interlock], [safe_state] or safety chain")
         self.bench = bench
         self.tell = tell
+        self.interlock = rig.interlock
+        self.safe_state = rig.safe_state
+        self.chain = rig.topology.safety_chain
         self.values: dict[str, float] = {}
         self._interlock = interlock
+        self._until_safe = contextlib.AsyncExitStack()
+        self._running: asyncio.Task[str] | None = None
+        self._breach: Breach | None = None
 
-    async def run(self) -> list[Result]:
-        """Carry all checks out; after a failed one, or a breach, the rest is left. The rig ends safe."""
+    async def run(self, checks: Sequence[Check]) -> list[Result]:
+        """Carry the checks out; after a failed one, or a breach, the rest is left. The rig ends safe.
+
+        Returns:
+            A result for each check, and a last one for the safe state.
+        """
         results: list[Result] = []
-        checks = asyncio.create_task(self._all(results), name="commissioning")
-        breaches: list[Breach] = []
-
-        def stop(breach: Breach) -> None:
-            breaches.append(breach)
-            checks.cancel()
-
-        try:
-            async with watching(self.bench, self._interlock, stop):
-                await asyncio.wait({checks})
-            if breaches:
-                results.append(Result("envelope", "failed", breaches[0].text))
-                self.tell(f"envelope: {breaches[0].text}")
-            else:
-                checks.result()
-        finally:
-            checks.cancel()
-            outcome = await MakeSafe(self.bench, "command", "commissioning", lambda _, __: None).run({})
-            self.tell(f"rig: {outcome.text}")
-            results.append(Result("safe at the end", "passed" if outcome.is_safe else "failed", outcome.text))
+        async with self._until_safe:
+            try:
+                async with watching(self.bench, self._interlock, self.stop):
+                    for check in checks:
+                        results.append(await self._one(check, results))
+            finally:
+                outcome = await self.make_safe("command", "commissioning")
+        self.tell(f"rig: {outcome.text}")
+        results.append(Result("safe at the end", "passed" if outcome.is_safe else "failed", outcome.text))
         return results
 
-    async def _all(self, results: list[Result]) -> None:
-        failed = ""
-        for check in CHECKS:
-            if failed:
-                results.append(Result(check.name, "not run", f"after {failed}"))
-                continue
-            self.tell(f"{check.name}: {check.expects}")
-            if check.person:
-                self.tell(f"  please: {check.person}")
-            results.append(await self._one(check))
-            self.tell(f"  {results[-1].result}: {results[-1].found}")
-            failed = check.name if results[-1].result == "failed" else ""
+    def stop(self, breach: Breach) -> None:
+        """End the check that runs, as failed, and all that come after it."""
+        self._breach = self._breach or breach
+        if self._running is not None:
+            self._running.cancel()
 
-    async def _one(self, check: Check) -> Result:
+    async def _one(self, check: Check, before: Sequence[Result]) -> Result:
+        failed = next((each.name for each in before if each.result == "failed"), None)
+        if failed is not None:
+            return Result(check.name, "not run", f"after {failed}")
+        self.tell(f"{check.name}: {check.expects}")
+        if check.person:
+            self.tell(f"  a person: {check.person}")
         self.values = {}
+        result, found = await self._outcome(check)
+        self.tell(f"  {result}: {found}")
+        return Result(check.name, result, found, self.values)
+
+    async def _outcome(self, check: Check) -> tuple[str, str]:
+        self._running = asyncio.ensure_future(check.run(self))
         try:
-            found = await check.run(self)
+            if self._breach is not None:
+                self._running.cancel()
+            return "passed", await self._running
         except NotTestable as error:
-            return Result(check.name, "not there", str(error), self.values)
+            return "not there", str(error)
         except (RackproofError, TimeoutError) as error:
-            return Result(check.name, "failed", str(error) or type(error).__name__, self.values)
-        return Result(check.name, "passed", found, self.values)
+            return "failed", str(error) or type(error).__name__
+        except asyncio.CancelledError:
+            if self._breach is None:
+                raise
+            return "failed", self._breach.text
+        finally:
+            self._running.cancel()
+            self._running = None
 
     # What the checks share
 
     def role(self, role: str) -> Any:
-        """Give the one device of a role."""
+        """Give the one device of a role; NotTestable where the rig has none."""
         return self.bench.role(role)
 
-    async def input_becomes(self, name: str, *, is_on: bool, within_s: float) -> float:
-        """Wait for an input of the safety chain; gives how long it took."""
+    @property
+    def f0_hz(self) -> float:
+        """Frequency at which the rig is tried."""
+        return self.bench.setup.f0_hz
+
+    @property
+    def low_power_w(self) -> float:
+        """Power at which the rig is tried."""
+        return LOW_POWER * self.bench.product.ratings.discharge_power_w
+
+    async def until(
+        self, holds: Callable[[], Awaitable[bool]], within_s: float, otherwise: Callable[[], str]
+    ) -> float:
+        """Wait until something holds; gives how long that took.
+
+        Raises:
+            CheckFailed: it did not hold at a look that began after ``within_s``; with ``otherwise``'s words.
+        """
         start_s = now_s()
-        device = self.role("safety_inputs")
-        while (await device.inputs()).value.get(name) is not is_on:
-            if now_s() - start_s > within_s:
-                raise BenchError(
-                    f"{device.name}.{name} is not {'on' if is_on else 'off'} after {within_s:g} s: "
-                    "wrong input, broken "
-                    "wire, or nobody did it"
-                )
-            await asyncio.sleep(0.02)
-        return now_s() - start_s
+        while True:
+            looked_s = now_s()
+            if await holds():
+                return now_s() - start_s
+            if looked_s - start_s > within_s:
+                raise CheckFailed(otherwise())
+            await asyncio.sleep(LOOK_S)
 
-    async def close_chain(self, chain: SafetyChain) -> None:
-        """Drive the chain and the battery's contactor, and wait for its auxiliary contact."""
+    async def input_becomes(self, name: str, *, is_on: bool, within_s: float) -> float:
+        """Wait for an input of the safety chain; gives how long that took."""
         device = self.role("safety_inputs")
-        await device.set_output(chain.chain, is_on=True)
-        await device.set_output(chain.battery_enable, is_on=True)
-        await self.input_becomes(chain.contactor_feedback, is_on=True, within_s=15.0)
 
-    async def power(self, fraction: float) -> float:
-        """Bring the converter to a part of its rating; gives the power that was asked for."""
+        async def has_become() -> bool:
+            return (await inputs_of(device)).get(name) is is_on
+
+        return await self.until(
+            has_become,
+            within_s,
+            lambda: (
+                f"{device.name}.{name} is not {'on' if is_on else 'off'} after {within_s:g} s: wrong input, "
+                "broken wire, or nobody did it"
+            ),
+        )
+
+    async def close_chain(self) -> None:
+        """Drive the chain and the battery's contactor from off, and wait for its auxiliary contact.
+
+        From off, since what a contact has opened stays open until it is driven anew.
+        """
+        device, chain = self.role("safety_inputs"), self.chain
+        for output in (chain.battery_enable, chain.chain):
+            await device.set_output(output, is_on=False)
+        await asyncio.sleep(CHAIN_RESTS_S)
+        for output in (chain.chain, chain.battery_enable):
+            await device.set_output(output, is_on=True)
+        await self.input_becomes(chain.contactor_feedback, is_on=True, within_s=CONTACTOR_WITHIN_S)
+
+    async def power(self, power_w: float) -> None:
+        """Bring the converter to a power, and wait until everybody sees it."""
         inverter = self.role("inverter")
-        power_w = fraction * self.bench.product.ratings.discharge_power_w
-        await inverter.set_power_w(power_w)
-        await asyncio.sleep(SETTLED_S)
-        return power_w
+        if (await inverter.power_setpoint_w()).value != power_w:
+            await inverter.set_power_w(power_w)
+            await asyncio.sleep(SETTLED_S)
 
-    def agree(self, what: str, values: dict[str, float], floor: float) -> None:
-        """Refuse values of one quantity that differ in sign or by more than the scale's tolerance."""
-        self.values |= values
-        low, high = min(values.values()), max(values.values())
-        if high - low > max(SCALE_WITHIN * max(abs(low), abs(high)), floor):
-            spelled = ", ".join(f"{name} = {value:.4g}" for name, value in values.items())
-            why = "polarity" if low < 0.0 < high else "scale"
-            raise BenchError(
-                f"{what}: {why} differs: {spelled}; allowed: {SCALE_WITHIN:.0%} apart, or {floor:g}"
-            )
+    async def make_safe(self, cause: str, text: str) -> Outcome:
+        """Carry the recipe for a cause out."""
+        return await MakeSafe(self.bench, cause, text, _to_nobody).run({})
 
+    async def verify_dead(self, after: str) -> Outcome:
+        """Look whether all is dead, and command nothing."""
+        return await MakeSafe(self.bench, "contact", after, _to_nobody).verify()
 
-async def _identities(work: Commissioning) -> str:
-    found = []
-    for name, driver in work.bench.devices.items():
-        who = await driver.identity()
-        found.append(f"{name} is {who.maker} {who.model} {who.serial}".rstrip())
-    return "; ".join(found)
+    async def arm_hardware_layers(self) -> None:
+        """Let the hardware layers act, should this process end, until the rig is safe."""
+        await self._until_safe.enter_async_context(held_watchdogs(self.bench))
 
 
-async def _contactor(work: Commissioning) -> str:
-    chain = work.bench.rig.topology.safety_chain
-    if chain is None:
-        raise NotTestable(f"rig {work.bench.rig.name} has no safety chain")
-    device = work.role("safety_inputs")
-    await device.set_output(chain.chain, is_on=True)
-    for is_on in (True, False, True):
-        await device.set_output(chain.battery_enable, is_on=is_on)
-        took_s = await work.input_becomes(chain.contactor_feedback, is_on=is_on, within_s=15.0)
-        work.values["closes_s" if is_on else "opens_s"] = took_s
-    return f"opens in {work.values['opens_s']:.3g} s, closes in {work.values['closes_s']:.3g} s"
-
-
-async def _energise(work: Commissioning) -> str:
-    grid, inverter = work.role("grid_source"), work.role("inverter")
-    nominal_v = await grid.nominal_voltage_v()
-    await grid.set_frequency_hz(float(work.bench.rig.frequencies_hz[0]))
-    await grid.set_voltage_v(nominal_v)
-    await grid.turn_on()
-    await inverter.set_power_w(0.0)
-    await inverter.turn_on()
-    end_s = now_s() + 400.0  # a converter may have to see good mains for 300 s first
-    while not (await inverter.is_on()).value or (await inverter.state()).value.value not in {
-        "running",
-        "throttled",
-    }:
-        if now_s() >= end_s:
-            raise BenchError(f"{inverter.name} does not run after 400 s on good mains")
-        await asyncio.sleep(0.5)
-    volts = {f"{grid.name}.u{phase}_v": (await grid.voltage_v(phase)).value for phase in (1, 2, 3)}
-    volts[f"{inverter.name}.ac_voltage_v"] = (await inverter.ac_voltage_v()).value
-    work.agree("AC voltage", volts, 2.0)
-    return ", ".join(f"{name} = {value:.4g}" for name, value in volts.items())
-
-
-async def _polarity(work: Commissioning) -> str:
-    part = work.bench.rig.interlock
-    if part is None:
-        raise NotTestable("the rig file has no interlock")
-    said = []
-    for fraction in (LOW_POWER, -LOW_POWER):
-        asked_w = await work.power(fraction)
-        inverter = work.role("inverter")
-        power_w = (await inverter.ac_power_w()).value
-        work.agree(
-            "power", {"asked": asked_w, f"{inverter.name}.ac_power_w": power_w}, 0.02 * abs(asked_w) + 50.0
-        )
-        for name, pair in part.agreement.items():
-            values = {each: float(await ask(work.bench, each)) for each in (pair.bench, pair.product)}
-            work.agree(name, values, 0.2 * pair.within)
-        current_a = float(await ask(work.bench, work.bench.rig.safe_state.current))  # type: ignore[union-attr]
-        if current_a * asked_w <= 0.0:
-            raise BenchError(
-                f"polarity: {work.bench.rig.safe_state.current} is {current_a:.4g} A at {asked_w:.0f} W; "  # type: ignore[union-attr]
-                "allowed: positive out of the battery"
-            )
-        said.append(f"{asked_w:.0f} W is {current_a:.4g} A out of the battery")
-    return "; ".join(said)
-
-
-async def _transformers(work: Commissioning) -> str:
-    analyzer = work.role("power_analyzer")
-    nodes = await analyzer.nodes()
-    asked_w = await work.power(LOW_POWER)
-    found = {}
-    for node in sorted(nodes):
-        found[node] = (await analyzer.values(node)).power_w.value
-    work.values |= found
-    for node in ("pcs_ac", "battery_dc"):
-        if node in found and found[node] * asked_w <= 0.0:
-            raise BenchError(
-                f"{node}: {found[node]:.4g} W while the battery gives {asked_w:.0f} W: a current "
-                "transformer or a pair of "
-                "voltage leads is the wrong way round"
-            )
-    if {"pcs_ac", "load_ac", "grid_ac"} <= found.keys():
-        left_w = found["pcs_ac"] - found["load_ac"] - found["grid_ac"]
-        if abs(left_w) > max(SCALE_WITHIN * abs(asked_w), 100.0):
-            raise BenchError(
-                f"pcs_ac - load_ac - grid_ac = {left_w:.4g} W; allowed: "
-                f"{max(SCALE_WITHIN * abs(asked_w), 100.0):.4g} W: "
-                "a transformer's direction or ratio is wrong at one of them"
-            )
-    return ", ".join(f"{node} = {power_w:.4g} W" for node, power_w in found.items())
-
-
-async def _rotation(work: Commissioning) -> str:
-    recorder = work.role("recorder")
-    f0_hz = float(work.bench.rig.frequencies_hz[0])
-    known = await recorder.channels()
-    said = []
-    for node in ("grid_ac", "pcs_ac", "load_ac"):
-        channels = [f"{node}.u{phase}_v" for phase in (1, 2, 3)]
-        if not known.issuperset(channels):
-            continue
-        await recorder.arm(channels, sample_rate_hz=10_000.0, before_s=0.0, after_s=0.2, trigger="now")
-        await _captured(recorder)
-        waves = await recorder.waveforms()
-        angles = [_angle_deg(waves[channel], f0_hz) for channel in channels]
-        steps = [(angles[i] - angles[i + 1]) % 360.0 for i in range(2)]
-        work.values |= {f"{node}.{i + 1}-{i + 2}_deg": step for i, step in enumerate(steps)}
-        if any(abs(step - 120.0) > 10.0 for step in steps):
-            raise BenchError(
-                f"{node}: phase 2 lags phase 1 by {steps[0]:.1f} degrees, phase 3 lags phase 2 by "
-                f"{steps[1]:.1f}; "
-                "allowed: 120: two phases are swapped"
-            )
-        said.append(f"{node} turns 1-2-3")
-    if not said:
-        raise NotTestable("the recorder sees no three phases of one node")
-    return ", ".join(said)
-
-
-async def _captured(recorder: Any) -> None:
-    """Wait for a capture's last sample; raises where it does not come."""
-    end_s = now_s() + 10.0
-    while not (await recorder.is_complete()).value:
-        if now_s() >= end_s:
-            raise BenchError(
-                f"{recorder.name}: no capture within 10 s: the trigger's lead, or its level, is wrong"
-            )
-        await asyncio.sleep(0.05)
-
-
-def _angle_deg(wave: Any, f0_hz: float) -> float:
-    """Angle of the fundamental, by its Fourier sum over whole periods."""
-    periods = math.floor(len(wave.samples) * f0_hz / wave.sample_rate_hz)
-    count = math.floor(periods * wave.sample_rate_hz / f0_hz)
-    turn = 2.0 * math.pi * f0_hz / wave.sample_rate_hz
-    real = sum(float(wave.samples[i]) * math.cos(turn * i) for i in range(count))
-    imaginary = -sum(float(wave.samples[i]) * math.sin(turn * i) for i in range(count))
-    return math.degrees(math.atan2(imaginary, real))
-
-
-async def _skew(work: Commissioning) -> str:
-    rig = work.bench.rig
-    trigger = next(iter(rig.triggers.values()), None)
-    if trigger is None:
-        raise NotTestable(f"rig {rig.name} has no trigger")
-    grid, recorder = work.role("grid_source"), work.role("recorder")
-    await work.power(0.0)
-    channel = "grid_ac.u1_v"
-    f0_hz = float(rig.frequencies_hz[0])
-    rate_hz = 50_000.0
-    await recorder.arm([channel], sample_rate_hz=rate_hz, before_s=0.1, after_s=0.2)
-    step = GridStep(0.2, (0.9, 0.9, 0.9), f0_hz)
-    await grid.load_profile((step,))
-    await grid.start_profile()
-    await _captured(recorder)
-    wave = (await recorder.waveforms())[channel]
-    seen_s = _step_s(wave, f0_hz)
-    trigger_s = wave.start_s + 0.1
-    allowed_s = 3.0 * trigger.skew_s + rig.topology.source.rise_time_s + 1.0 / rate_hz
-    work.values |= {"skew_s": seen_s - trigger_s, "declared_s": trigger.skew_s}
-    if abs(seen_s - trigger_s) > allowed_s:
-        raise BenchError(
-            f"the step stands {seen_s - trigger_s:.6f} s from the trigger; allowed {allowed_s:.6f} s: "
-            "three times the "
-            "declared skew, the source's rise and a sample"
-        )
-    return f"the step stands {1e6 * (seen_s - trigger_s):.0f} us from the trigger"
-
-
-def _step_s(wave: Any, f0_hz: float) -> float:
-    """Time of a step of the amplitude: the first sample that leaves the sine of the samples before it.
-
-    Found against the sample one period earlier, beyond a fifth of the step, which noise and quantisation
-    never reach.
-    """
-    period = round(wave.sample_rate_hz / f0_hz)
-    samples = wave.samples
-    amplitude = float(abs(samples[: 2 * period]).max())
-    threshold = 0.02 * amplitude
-    for i in range(period, len(samples)):
-        if abs(float(samples[i]) - float(samples[i - period])) > threshold:
-            return float(wave.start_s + i / wave.sample_rate_hz)
-    raise BenchError(
-        "no step of 10 % is to be seen in the capture: the source played nothing, or the lead is open"
-    )
-
-
-async def _refresh(work: Commissioning) -> str:
-    """How often the converter's registers change: what is read faster is read twice."""
-    inverter = work.role("inverter")
-    power_w = await work.power(LOW_POWER)
-    start_s = now_s()
-    before = (await inverter.ac_power_w()).value
-    await inverter.set_power_w(-power_w)
-    while abs((await inverter.ac_power_w()).value - before) < 0.05 * power_w:
-        if now_s() - start_s > 10.0:
-            raise BenchError(
-                f"{inverter.name}.ac_power_w does not follow a command within 10 s: is it frozen?"
-            )
-        await asyncio.sleep(0.02)
-    work.values["refresh_s"] = now_s() - start_s
-    return f"a command shows in the registers after {work.values['refresh_s']:.3g} s"
-
-
-async def _emergency_stop(work: Commissioning) -> str:
-    part = work.bench.rig.interlock
-    contact = next((each for each in part.contacts if "e_stop" in each), None) if part else None
-    if contact is None:
-        raise NotTestable("the interlock names no E-stop contact")
-    name = contact.partition(".")[2]
-    asked_w = await work.power(LOW_POWER)
-    await work.input_becomes(name, is_on=False, within_s=PERSON_WITHIN_S)
-    start_s = now_s()
-    current = work.bench.rig.safe_state.current if work.bench.rig.safe_state else ""
-    limit_a = 0.1 * abs(asked_w) / work.bench.product.windows.voltage_v[1]
-    while abs(float(await ask(work.bench, current))) > limit_a:
-        if now_s() - start_s > 5.0:
-            raise BenchError(
-                f"{current} still flows 5 s after the E-stop opened: the chain does not act by "
-                "itself. De-energise at the "
-                "main switch"
-            )
-        await asyncio.sleep(0.02)
-    work.values["stops_within_s"] = now_s() - start_s
-    work.tell("  please: release the E-stop")
-    await work.input_becomes(name, is_on=True, within_s=PERSON_WITHIN_S)
-    took_s = work.values["stops_within_s"]
-    return f"without the harness, the current was gone {took_s:.3g} s after the contact opened"
-
-
-async def _hardware_layers(work: Commissioning) -> str:
-    part = work.bench.rig.safe_state
-    said = []
-    for name, layer in part.hardware_layers.items() if part else ():
-        device = work.bench.devices[layer.device]
-        chain = work.bench.rig.topology.safety_chain
-        if chain is None or chain.device != layer.device:
-            raise NotTestable(f"{name}: {layer.device} is not the safety chain's device")
-        await work.close_chain(chain)
-        await device.arm_watchdog(layer.timeout_s)
-        await asyncio.sleep(layer.measured_s + 0.5)  # silence, on purpose
-        if (await device.outputs()).value.get(chain.chain) or (await device.is_watchdog_running()).value:
-            raise BenchError(
-                f"{name}: {layer.device} kept its outputs {layer.measured_s + 0.5:g} s after the last "
-                "exchange; "
-                f"declared: {layer.measured_s:g} s"
-            )
-        await device.disarm_watchdog()
-        said.append(f"{name} dropped the chain within {layer.measured_s + 0.5:.3g} s of silence")
-    if not said:
-        raise BenchError("the rig file names no hardware layer")
-    return "; ".join(said)
-
-
-async def _drill(work: Commissioning) -> str:
-    chain = work.bench.rig.topology.safety_chain
-    if chain is not None:
-        await work.close_chain(chain)
-    await _energise(work)
-    await work.power(LOW_POWER)
-    start_s = now_s()
-    outcome = await MakeSafe(work.bench, "limit", "the drill", lambda _, __: None).run({})
-    work.values["took_s"] = now_s() - start_s
-    if not outcome.is_safe:
-        raise BenchError(outcome.text)
-    held = [step.text for step in outcome.steps if step.outcome == "held back"]
-    if held:
-        raise BenchError(f"the contactor's gate stayed shut at low power: {held[0]}")
-    return f"{outcome.text}, in {work.values['took_s']:.3g} s"
-
-
-async def _discharge(work: Commissioning) -> str:
-    inverter = work.role("inverter")
-    start_s = now_s()
-    while (volts := (await inverter.dc_voltage_v()).value) > SAFE_TO_TOUCH_V:
-        if now_s() - start_s > 600.0:
-            raise BenchError(
-                f"{inverter.name}.dc_voltage_v is {volts:.4g} V after 600 s; allowed: {SAFE_TO_TOUCH_V:g} V"
-            )
-        await asyncio.sleep(0.5)
-    work.values["below_60_v_after_s"] = now_s() - start_s
-    took_s = work.values["below_60_v_after_s"]
-    return f"the DC link is below {SAFE_TO_TOUCH_V:g} V {took_s:.3g} s after the safe state"
-
-
-CHECKS: Sequence[Check] = (
-    Check(
-        name="identities",
-        commands="questions alone",
-        expects="every device says who it is",
-        run=_identities,
-    ),
-    Check(
-        name="contactor feedback",
-        commands="the chain closes; the battery's contactor closes, opens and closes, without current",
-        expects="its auxiliary contact follows each time",
-        run=_contactor,
-    ),
-    Check(
-        name="AC voltage",
-        commands="source to nominal voltage, converter on at zero power",
-        expects="source and converter measure the same voltage",
-        run=_energise,
-    ),
-    Check(
-        name="phase rotation",
-        commands="nothing",
-        expects="each three phases turn 1-2-3",
-        run=_rotation,
-    ),
-    Check(
-        name="polarity and scale",
-        commands="a tenth of the rating out of the battery, then into it",
-        expects="bench and product agree on current, voltage and sign",
-        run=_polarity,
-    ),
-    Check(
-        name="current transformers",
-        commands="a tenth of the rating out of the battery",
-        expects="power has the right sign at each node, and what goes in comes out",
-        run=_transformers,
-    ),
-    Check(
-        name="register refresh",
-        commands="a tenth of the rating, reversed",
-        expects="the converter's registers follow",
-        run=_refresh,
-    ),
-    Check(
-        name="trigger skew",
-        commands="a dip to 90 % for 0.2 s at zero power",
-        expects="the step stands at the trigger, within the declared skew",
-        run=_skew,
-    ),
-    Check(
-        name="E-stop",
-        person="press the E-stop when told, and release it afterwards",
-        commands="a tenth of the rating",
-        expects="the chain takes the current away by itself",
-        run=_emergency_stop,
-    ),
-    Check(
-        name="safe-state drill",
-        commands="a tenth of the rating, then the recipe",
-        expects="safe, verified, the contactor opened without current",
-        run=_drill,
-    ),
-    Check(
-        name="discharge time",
-        commands="nothing",
-        expects="the DC link falls below 60 V",
-        run=_discharge,
-    ),
-    Check(
-        name="hardware layer",
-        commands="the chain closes, then silence on purpose",
-        expects="the watchdog drops the chain in its declared time",
-        run=_hardware_layers,
-    ),
-)
+def _to_nobody(kind: str, body: object) -> None:
+    """Take a step of the recipe: what came of them all is in its outcome."""
 
 
 def interlock_for(rig: RigFile, start_s: float) -> Interlock:
-    """Give an interlock for the limits; the contacts are what a person opens during the checks."""
+    """Give an interlock for the limits, and for silence.
+
+    Contacts are what a person opens during the checks, and whether bench and product agree is what the checks
+    find out: a sensor with its leads swapped is to be called by its name.
+    """
     assert rig.interlock is not None
-    part = rig.interlock.model_copy(update={"contacts": ()})
+    agreement = {
+        name: pair.model_copy(update={"within": math.inf}) for name, pair in rig.interlock.agreement.items()
+    }
+    part = rig.interlock.model_copy(update={"contacts": (), "agreement": agreement})
     return Interlock(rig.model_copy(update={"interlock": part}), start_s)
 
 
-def programme() -> list[str]:
+def programme(checks: Sequence[Check], rig: RigFile, product: ProductFile) -> list[str]:
     """Say everything beforehand, as ``--dry-run`` shows it."""
-    lines = []
-    for number, check in enumerate(CHECKS, 1):
+    low_w = LOW_POWER * product.ratings.discharge_power_w
+    most = f"{low_w:.6g} W at most ({LOW_POWER:.0%} of {product.name}'s rating)"
+    lines = [f"at {rig.frequencies_hz[0]:g} Hz, nominal voltage, and {most}:"]
+    for number, check in enumerate(checks, 1):
         lines.append(f"{number:2}. {check.name}: {check.expects}")
         if check.person:
             lines.append(f"      a person: {check.person}")
         lines.append(f"      commanded: {check.commands}")
+    lines.append("after the last one, or the first that fails, the rig is made safe, and that is verified")
     return lines
 
 
-def as_documents(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Give results as plain values."""
-    return [asdict(result) for result in results]
+def commission(
+    rig: RigFile, product: ProductFile, person: str, checks: Sequence[Check], tell: Callable[[str], None]
+) -> bool:
+    """Commission a rig, and keep the signed result; gives whether all is good.
+
+    Raises:
+        Unsafe: it must not be energised, nobody is named, or somebody else holds it.
+        BenchError: a device cannot be reached.
+    """
+    if reasons := refusals(rig, product):
+        raise Unsafe("; ".join(reasons))
+    if not person.strip():
+        raise Unsafe(f"rig {rig.name} cannot be commissioned: --person is empty; name who stands beside it")
+    lease = Lease.take(rig)
+    try:
+        results = run_wall(lambda: _walk(rig, product, lease, checks, tell))
+    finally:
+        lease.close()
+    place = write_commissioning(rig, person, [asdict(each) for each in results])
+    tell(f"signed: {place}")
+    return all(each.is_good for each in results)
+
+
+async def _walk(
+    rig: RigFile, product: ProductFile, lease: Lease, checks: Sequence[Check], tell: Callable[[str], None]
+) -> list[Result]:
+    async with opened(rig, product, tell) as walk:
+        go_before_others()  # the interlock runs in this process
+        lease.write(ENERGISED)
+        async with _told_by_signals(walk):
+            results = await walk.run(checks)
+        lease.leave(results[-1].found, is_safe=results[-1].is_good)
+        return results
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    rig: RigFile, product: ProductFile, tell: Callable[[str], None], side: FarSide | None = None
+) -> AsyncIterator[Commissioning]:
+    """Open a rig to commission it, with an interlock that sees its readings.
+
+    Args:
+        side: emulators of a rig that may be wired otherwise than its file says; None for the rig itself.
+    """
+    interlock: Interlock | None = None
+
+    def observe(*readings: Reading[Any]) -> None:
+        if interlock is not None:
+            for reading in readings:
+                interlock.observe(reading)
+
+    setup = Setup(
+        rig=rig,
+        product=product,
+        f0_hz=float(rig.frequencies_hz[0]),
+        observe=observe,
+        note=lambda *_: None,
+    )
+    async with open_bench(setup, emulate=side is not None, side=side) as bench:
+        interlock = interlock_for(rig, now_s())
+        yield Commissioning(bench, tell, interlock)
+
+
+@contextlib.asynccontextmanager
+async def _told_by_signals(walk: Commissioning) -> AsyncIterator[None]:
+    """Let Ctrl-C, a hang-up and an end from outside take the way to safe, which nothing cuts short."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in signals:
+        loop.add_signal_handler(number, _stop_by_signal, walk, number)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def _stop_by_signal(walk: Commissioning, number: signal.Signals) -> None:
+    walk.stop(Breach("command", f"stopped from outside ({number.name})", now_s()))

@@ -39,7 +39,7 @@ from harness.safety.interlock import Breach, Interlock, watched_devices
 from harness.safety.lease import ENERGISED, Lease
 from harness.safety.recovery import open_what_answers
 from harness.safety.safe_state import MakeSafe, Outcome
-from harness.safety.watch import watching
+from harness.safety.watch import disarm_watchdogs, feed_watchdogs, watching
 
 RELEASE_WITHIN_S = 0.5
 """How long a living test process has to let go of its wires after a breach; then it is killed."""
@@ -177,7 +177,7 @@ class Guard:
         """Undo what was enabled; the run, which commanded nothing yet, keeps its wires and hears why."""
         maker = MakeSafe(self._bench, "guard", f"the rig could not be enabled: {error}", self._write)
         outcome = await maker.run({})
-        await self._disarm_watchdogs()
+        await disarm_watchdogs(self._bench)
         self._lease.leave(outcome.text, is_safe=outcome.is_safe)
         self._say_to_run({"refused": str(error)})
         return outcome
@@ -266,7 +266,7 @@ class Guard:
         fenced = await self._fence()
         if first is not None:
             await first
-        feeding = asyncio.create_task(self._feed_watchdogs(), name="watchdogs")
+        feeding = asyncio.create_task(feed_watchdogs(self._bench), name="watchdogs")
         # What only the test process held; what does not open is missing, and the recipe says so.
         await open_what_answers(self._bench, self._stack, self._write)
         maker = MakeSafe(self._bench, breach.cause, breach.text, self._write)
@@ -283,7 +283,7 @@ class Guard:
                 "fence": fenced,
             },
         )
-        await self._disarm_watchdogs()
+        await disarm_watchdogs(self._bench)
         self._lease.leave(outcome.text, is_safe=outcome.is_safe)
         self._say_to_run(
             {
@@ -310,22 +310,6 @@ class Guard:
             async with asyncio.timeout(FENCED_WITHIN_S):
                 await self._run.ended_or(None)
         return "killed" if self._run.has_ended else "killed, and still there"
-
-    async def _feed_watchdogs(self) -> None:
-        """Keep the hardware layers quiet while the recipe runs: they act should it stop."""
-        part = self._rig.safe_state
-        layers = list(part.hardware_layers.values()) if part else []
-        while layers:
-            for layer in layers:
-                with contextlib.suppress(RackproofError, KeyError):
-                    await self._bench.devices[layer.device].inputs()
-            await asyncio.sleep(min(layer.timeout_s for layer in layers) / 5.0)
-
-    async def _disarm_watchdogs(self) -> None:
-        part = self._rig.safe_state
-        for layer in part.hardware_layers.values() if part else ():
-            with contextlib.suppress(RackproofError, KeyError):
-                await self._bench.devices[layer.device].disarm_watchdog()
 
     def _write(self, kind: str, body: object) -> None:
         with contextlib.suppress(BenchError):

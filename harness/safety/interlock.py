@@ -97,6 +97,11 @@ class Interlock:
         self._excused: frozenset[str] = frozenset()
 
     @property
+    def to_ask(self) -> list[str]:
+        """What nobody reports by himself: the contacts, and the product's word."""
+        return [*sorted(self._contacts), *(pair.product for pair in self._pairs)]
+
+    @property
     def unseen(self) -> list[str]:
         """What has not been read yet."""
         return [source for source in self._stale_s if source not in self.latest]

@@ -1,4 +1,4 @@
-"""Asking, beside everything else, what the interlock has to know and nobody reports by himself."""
+"""What is done beside everything else: questions that the interlock needs, and feeding of the watchdogs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,11 @@ async def watching(
     The first breach goes to ``on_breach``; one that a reading shows goes there from ``Interlock.observe``'s
     caller.
     """
-    assert bench.rig.interlock is not None
-    questions: list[tuple[str, Callable[[], Coroutine[Any, Any, Any]]]] = []
-    inputs = {contact.partition(".")[0] for contact in bench.rig.interlock.contacts}
-    questions += [(device, bench.devices[device].inputs) for device in sorted(inputs)]
-    for pair in bench.rig.interlock.agreement.values():
-        device = pair.product.partition(".")[0]
-        questions.append((device, partial(ask, bench, pair.product)))
-    tasks = [
-        asyncio.create_task(_ask_for_ever(question, interlock.periods_s[device]), name=f"interlock {device}")
-        for device, question in questions
-    ]
+    tasks = []
+    for value in interlock.to_ask:
+        device = value.partition(".")[0]
+        question = _ask_for_ever(partial(ask, bench, value), interlock.periods_s[device])
+        tasks.append(asyncio.create_task(question, name=f"interlock {device}"))
     tasks.append(asyncio.create_task(_check_for_ever(interlock, on_breach), name="interlock"))
 
     def take_end(task: asyncio.Task[None]) -> None:
@@ -70,3 +64,41 @@ async def _check_for_ever(interlock: Interlock, on_breach: Callable[[Breach], No
         interlock.check(now_s())
         await asyncio.sleep(period_s)
     on_breach(interlock.breach)
+
+
+async def feed_watchdogs(bench: Bench) -> None:
+    """Keep the hardware layers quiet until it is cancelled: they act should it stop."""
+    part = bench.rig.safe_state
+    layers = list(part.hardware_layers.values()) if part else []
+    while layers:
+        for layer in layers:
+            with contextlib.suppress(RackproofError, KeyError):
+                await bench.devices[layer.device].inputs()
+        await asyncio.sleep(min(layer.timeout_s for layer in layers) / 5.0)
+
+
+async def disarm_watchdogs(bench: Bench) -> None:
+    """Let the hardware layers rest; one that does not answer is left to act."""
+    part = bench.rig.safe_state
+    for layer in part.hardware_layers.values() if part else ():
+        with contextlib.suppress(RackproofError, KeyError):
+            await bench.devices[layer.device].disarm_watchdog()
+
+
+@contextlib.asynccontextmanager
+async def held_watchdogs(bench: Bench) -> AsyncIterator[None]:
+    """Arm all hardware layers, and feed them until the block's end: with this process the energy goes.
+
+    Raises:
+        RackproofError: one cannot be armed.
+    """
+    part = bench.rig.safe_state
+    for layer in part.hardware_layers.values() if part else ():
+        await bench.devices[layer.device].arm_watchdog(layer.timeout_s)
+    feeding = asyncio.create_task(feed_watchdogs(bench), name="watchdogs")
+    try:
+        yield
+    finally:
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+        await disarm_watchdogs(bench)

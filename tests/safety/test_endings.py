@@ -29,6 +29,7 @@ from ..processes import (
     Ended,
     Home,
     changed,
+    drill,
     finish,
     kill,
     side_by_side,
@@ -88,11 +89,7 @@ class World:
 
     def drill(self, words: str) -> None:
         """Do something to the rig, and wait until it is done."""
-        assert self.emulators.stdin is not None
-        assert self.emulators.stdout is not None
-        self.emulators.stdin.write(words + "\n")
-        self.emulators.stdin.flush()
-        assert self.emulators.stdout.readline() == f"done: {words}\n"
+        drill(self.emulators, words)
 
     def guard_pid(self) -> int:
         """The guard's process, by its own journal."""
