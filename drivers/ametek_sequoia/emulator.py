@@ -310,14 +310,14 @@ class Emulator:
             begin()
         else:
             self._plant.at(starts_s, begin)
-        # The edge leaves although nobody looks.
-        self._do_at(edge_s, edge)
+        self._send_at(edge_s, edge)
 
-    def _do_at(self, due_s: float, act: Callable[[], None]) -> None:
+    def _send_at(self, due_s: float, edge: Callable[[], None]) -> None:
+        """Let an edge leave at its time, although nobody looks at the plant then."""
         if due_s <= self._plant.now_s:
-            act()
+            edge()
         else:
-            asyncio.get_running_loop().call_at(due_s, act)
+            asyncio.get_running_loop().call_at(due_s, edge)
 
     def _is_any_list(self) -> bool:
         modes = [self._frequency_mode["level"], *(phase.voltage_mode for phase in self._phases)]

@@ -218,6 +218,11 @@ async def _polarity(work: Commissioning) -> str:
     """
     inverter = work.role("inverter")
     powers, currents, volts = f"{inverter.name}.ac_power_w", *_battery_values(work)
+    if len(currents) < 2:
+        raise CheckFailed(
+            f"{', '.join(currents)} alone measures the battery's current, so that its scale cannot be found; "
+            "allowed: another one beside it, in safe_state.verified or interlock.agreement"
+        )
     levels: list[dict[str, float]] = []
     for power_w in (-work.low_power_w, work.low_power_w):
         await work.power(power_w)
@@ -234,10 +239,11 @@ async def _polarity(work: Commissioning) -> str:
             "out of the battery"
         )
     middle = median(changes.values())
-    off = [value for value, change in changes.items() if abs(change - middle) > SCALE_WITHIN * middle]
-    if off:
+    if max(changes.values()) - min(changes.values()) > SCALE_WITHIN * middle:
+        worst = max(currents, key=lambda value: abs(changes[value] - middle))
         raise CheckFailed(
-            f"scale: {', '.join(off)}: the change is {said}; allowed: {SCALE_WITHIN:.0%} from {middle:.4g}"
+            f"scale: {worst} is furthest from the others: the change is {said}; "
+            f"allowed: {SCALE_WITHIN:.0%} apart"
         )
     for name, pair in work.interlock.agreement.items():
         for found in levels:
@@ -282,6 +288,8 @@ async def _transformers(work: Commissioning) -> str:
 
 async def _analyzer_balance(work: Commissioning) -> str:
     found = {node: values.power_w.value for node, values in (await _analyzed(work)).items()}
+    if not found:
+        raise NotTestable("the rig has no analyzer")
     for node in ("pcs_ac", "battery_dc"):
         if node in found and found[node] <= 0.0:
             raise CheckFailed(
@@ -414,8 +422,8 @@ async def _emergency_stop(work: Commissioning) -> str:
     contact = next((each for each in work.interlock.contacts if "e_stop" in each), None)
     if contact is None:
         raise CheckFailed(
-            f"interlock.contacts has {', '.join(work.interlock.contacts) or 'none'}; allowed: one with e_stop "
-            "in its name: a rig that is energised has an E-stop"
+            f"interlock.contacts has {', '.join(work.interlock.contacts) or 'none'}; allowed: one with "
+            "e_stop in its name, since a rig that is energised has an E-stop"
         )
     name, current = contact.partition(".")[2], work.safe_state.current
     await work.power(work.low_power_w)
@@ -457,7 +465,14 @@ async def _drill(work: Commissioning) -> str:
     if undone:
         steps = "; ".join(f"{step.means}: {step.text}" for step in undone)
         raise CheckFailed(f"safe, and not by the whole recipe: {steps}")
-    return f"{outcome.text}, in {work.values['took_s']:.3g} s"
+    breaks_a = work.safe_state.break_current_a
+    gone_s = next(at_s for at_s, _, current_a in outcome.way_down if abs(current_a) <= breaks_a)
+    work.values["current_gone_within_s"] = gone_s - outcome.steps[0].at_s
+    return (
+        f"{outcome.text}, in {work.values['took_s']:.3g} s; the current was gone within "
+        f"{work.values['current_gone_within_s']:.2g} s of the command "
+        f"(actuator_s: {work.interlock.actuator_s:g} s)"
+    )
 
 
 async def _discharge(work: Commissioning) -> str:
