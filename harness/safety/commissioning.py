@@ -25,21 +25,18 @@ from harness.errors import BenchError, NotTestable, RackproofError, Unsafe
 from harness.readings import Reading
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.product_file import ProductFile
+from harness.rig.reaction import STALE_PERIODS
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
 from harness.safety.commissioned import GOOD_RESULTS, write_commissioning
 from harness.safety.interlock import Breach, Interlock
 from harness.safety.lease import ENERGISED, Lease
-from harness.safety.safe_state import MakeSafe, Outcome, inputs_of
+from harness.safety.safe_state import MakeSafe, Outcome
 from harness.safety.watch import held_watchdogs, watching
 
 LOW_POWER = 0.1
 """Of the rating: far beyond every sensor's offset, and a tenth of the energy of a mistake at full power;
 ours."""
-
-SETTLED_S = 5.0
-"""After a change of power: three periods of the slowest reporter (1 s), a converter's ramp, and an update of
-an analyzer that lies wholly behind them; ours."""
 
 LOOK_S = 0.02
 """Between two looks at what is waited for: below every time that a rig file declares; ours."""
@@ -224,7 +221,7 @@ class Commissioning:
         device = self.role("safety_inputs")
 
         async def has_become() -> bool:
-            return (await inputs_of(device)).get(name) is is_on
+            return (await device.inputs()).value.get(name) is is_on
 
         return await self.until(
             has_become,
@@ -253,7 +250,19 @@ class Commissioning:
         inverter = self.role("inverter")
         if (await inverter.power_setpoint_w()).value != power_w:
             await inverter.set_power_w(power_w)
-            await asyncio.sleep(SETTLED_S)
+            await asyncio.sleep(await self._settled_s())
+
+    async def _settled_s(self) -> float:
+        """Time after a change of power until everybody has seen it: the ramp, and then three periods.
+
+        Of the slowest reporter, since what is older is stale; and two updates of an analyzer, of which the
+        second begins behind the ramp.
+        """
+        ramp_s = 2.0 * self.low_power_w / self.bench.product.inverter.ramp_w_per_s
+        seen_s = STALE_PERIODS * max(self.interlock.periods_s.values())
+        with contextlib.suppress(NotTestable):
+            seen_s = max(seen_s, 2.0 * await self.role("power_analyzer").update_interval_s())
+        return ramp_s + seen_s
 
     async def make_safe(self, cause: str, text: str) -> Outcome:
         """Carry the recipe for a cause out."""

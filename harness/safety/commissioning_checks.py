@@ -22,7 +22,7 @@ from harness.readings import Waveform
 from harness.rig.rig_file import RigFile
 from harness.rig.safety_part import HardwareLayer
 from harness.roles import GridStep, OperatingState, SafetyInputs
-from harness.safety.commissioning import Check, CheckFailed, Commissioning
+from harness.safety.commissioning import CONTACTOR_WITHIN_S, Check, CheckFailed, Commissioning
 from harness.safety.safe_state import ask
 
 SCALE_WITHIN = 0.05
@@ -80,7 +80,7 @@ async def _contactor(work: Commissioning) -> str:
     await work.close_chain()
     for is_on in (False, True):
         await device.set_output(chain.battery_enable, is_on=is_on)
-        took_s = await work.input_becomes(chain.contactor_feedback, is_on=is_on, within_s=15.0)
+        took_s = await work.input_becomes(chain.contactor_feedback, is_on=is_on, within_s=CONTACTOR_WITHIN_S)
         work.values["closes_s" if is_on else "opens_s"] = took_s
     await _link_is_battery(work)
     return f"opens in {work.values['opens_s']:.3g} s, closes in {work.values['closes_s']:.3g} s"
@@ -89,18 +89,20 @@ async def _contactor(work: Commissioning) -> str:
 async def _link_is_battery(work: Commissioning) -> None:
     """Wait until the converter sees the battery's voltage at its terminals."""
     inverter, battery = work.role("inverter"), work.role("battery")
+    volts: dict[str, float] = {}
 
     async def agree() -> bool:
-        work.values[f"{inverter.name}.dc_voltage_v"] = (await inverter.dc_voltage_v()).value
-        work.values[f"{battery.name}.voltage_v"] = (await battery.voltage_v()).value
-        link_v, battery_v = list(work.values.values())[-2:]
-        return abs(link_v - battery_v) <= SCALE_WITHIN * battery_v
+        link_v: float = (await inverter.dc_voltage_v()).value
+        battery_v: float = (await battery.voltage_v()).value
+        volts.update({f"{inverter.name}.dc_voltage_v": link_v, f"{battery.name}.voltage_v": battery_v})
+        work.values |= volts
+        return abs(link_v - battery_v) <= SCALE_WITHIN * abs(battery_v)
 
     await work.until(
         agree,
         FOLLOWS_WITHIN_S,
         lambda: (
-            f"contactor: closed by its feedback, and {_spelled(work.values)}; allowed: {SCALE_WITHIN:.0%} "
+            f"contactor: closed by its feedback, and {_spelled(volts)}; allowed: {SCALE_WITHIN:.0%} "
             "apart: the feedback is another contactor's, or the leads to the converter are open"
         ),
     )
@@ -119,11 +121,7 @@ async def _hardware_layers(work: Commissioning) -> str:
         async def has_acted(watchdog: SafetyInputs = device) -> bool:
             return not (await watchdog.is_watchdog_running()).value
 
-        took_s = await work.until(
-            has_acted,
-            layer.measured_s,
-            partial(_still_drives, name, layer),
-        )
+        took_s = await work.until(has_acted, layer.measured_s, partial(_still_drives, name, layer))
         await device.disarm_watchdog()
         driven = [output for output, is_on in (await device.outputs()).value.items() if is_on]
         if driven:

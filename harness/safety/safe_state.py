@@ -132,7 +132,7 @@ async def ask(bench: Bench, value: str) -> Any:
     return answer.value
 
 
-async def inputs_of(device: Any) -> Mapping[str, bool]:
+async def _inputs(device: Any) -> Mapping[str, bool]:
     """Read the safety chain's inputs, also of a device whose watchdog has dropped its outputs already."""
     try:
         found: Mapping[str, bool] = (await device.inputs()).value
@@ -223,7 +223,7 @@ class MakeSafe:
         await self._wait_for_current()
         await device.set_output(chain.battery_enable, is_on=False)
         end_s = now_s() + self._part.open_within_s
-        while (await inputs_of(device)).get(chain.contactor_feedback):
+        while (await _inputs(device)).get(chain.contactor_feedback):
             if now_s() >= end_s:
                 raise DeviceFault(
                     f"{device.name}.{chain.contactor_feedback} says closed "
@@ -300,7 +300,7 @@ class MakeSafe:
             return []
         try:
             async with asyncio.timeout(STEP_WITHIN_S):
-                is_closed = (await inputs_of(self._role("safety_inputs")))[chain.contactor_feedback]
+                is_closed = (await _inputs(self._role("safety_inputs")))[chain.contactor_feedback]
         except (RackproofError, TimeoutError, OSError) as error:
             return [f"nobody knows whether the battery's contactor is open: {type(error).__name__}: {error}"]
         self.outcome.seen["battery contactor"] = {chain.contactor_feedback: float(is_closed)}
