@@ -295,7 +295,7 @@ async def _analyzer_balance(work: Commissioning) -> str:
                 "transformer or a pair of voltage leads is the wrong way round"
             )
     _balance(work, "analyzer", found)
-    return f"analyzer: {_spelled(found)}"
+    return f"analyzer, in W: {_spelled(found)}"
 
 
 async def _recorder_balance(work: Commissioning) -> str:
@@ -319,7 +319,7 @@ async def _recorder_balance(work: Commissioning) -> str:
             f"{work.low_power_w:.0f} W: its current transformers are the wrong way round"
         )
     _balance(work, "recorder", found)
-    return f"recorder: {_spelled(found)}"
+    return f"recorder, in W: {_spelled(found)}"
 
 
 def _balance(work: Commissioning, instrument: str, found: Mapping[str, float]) -> None:
