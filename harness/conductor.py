@@ -43,6 +43,7 @@ class Conductor:
         )
         session.watch = self.live.observe
         session.tick = self._tick
+        session.terminal = stream
 
     def _watched(self) -> Iterator[str]:
         """Name the few values that matter while a plan runs."""

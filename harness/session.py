@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from harness.clock import VirtualLoop, WallLoop, rig_loop
 from harness.errors import (
@@ -126,12 +126,15 @@ class RigSession:
         self.seed = rig.seed if choice.seed is None else choice.seed
         self.watch: Callable[[Reading[Any]], None] | None = None
         self.tick: Callable[[], None] | None = None
+        self.terminal: TextIO | None = None
         self.broken = ""
         self.run: Run | None = None
         self.bench: Bench | None = None
         self.guard: GuardLink | None = None
         self.interlock: Interlock | None = None
         self.tripped = ""
+        self.found_settings: Mapping[str, float] = {}
+        self.is_in_plan = False
         self._excused: set[str] = set()
         self._lease: Lease | None = None
         self._rig_now_s: Callable[[], float] = lambda: 0.0
@@ -256,6 +259,9 @@ class RigSession:
         self._lease = Lease.take(self.rig, str(self.open_run().folder.resolve()))
         try:
             async with self._opened(self.setup(f0_hz, traffic_folder), emulate=False) as bench:
+                # Before any plan or fixture could change one: these the guard leaves behind.
+                self.found_settings = await snapshot(bench)
+                self.open_run().note("settings found", dict(self.found_settings), self.rig_now_s())
                 yield bench
         finally:
             await self._finish_guard()
@@ -318,6 +324,8 @@ class RigSession:
         """Say why nothing may be energised now; empty where it may."""
         if self.tripped:
             return self.tripped
+        if not self.is_in_plan:
+            return "no plan runs: fixtures prepare, only a plan's own function energises and comes to rest"
         if self.is_virtual:
             return ""
         if self.guard is None or not self.guard.is_alive:
@@ -345,8 +353,10 @@ class RigSession:
             loop.call_soon_threadsafe(loop.sound, Aborted(why))
 
         await self._set_instruments(bench)
-        guard = GuardLink(on_trip)
-        await asyncio.to_thread(guard.start, loop, bench.setup, self.open_run().folder, self._lease)
+        guard = GuardLink(on_trip, self.terminal)
+        await asyncio.to_thread(
+            guard.start, loop, bench.setup, self.open_run().folder, self._lease, self.found_settings
+        )
         self.guard = guard
         self._tell_excuses()
 
@@ -362,17 +372,21 @@ class RigSession:
 
         Raises:
             Unsafe: the rig is not safe.
+            BenchError: it is, and the product's settings are not as they were found.
         """
         if self._lease is not None:
             self._lease.leave(outcome.text, is_safe=outcome.is_safe)
         if not outcome.is_safe:
             raise Unsafe(outcome.text)
+        if outcome.settings:
+            raise BenchError(outcome.text)
 
     async def _finish_guard(self) -> None:
         """Have the guard make the rig safe and verify it, all wires let go; record what came of it.
 
         Raises:
             Unsafe: the rig is not safe.
+            BenchError: it is, and the product's settings are not as they were found.
         """
         guard, run = self.guard, self.run
         if guard is None or run is None or self._lease is None:
@@ -393,6 +407,8 @@ class RigSession:
         if not outcome["is_safe"]:
             self.broken = f"the rig was left unsafe: {outcome['outcome']}"
             raise Unsafe(self.broken)
+        if outcome.get("settings"):
+            raise BenchError(f"settings not restored: {'; '.join(outcome['settings'])}")
 
 
 class Caught(Exception):
@@ -500,8 +516,8 @@ class PlanRun:
             settings = await snapshot(bench)
             guard = self.session.guard
             if guard is not None:
-                guard.settings(settings)
                 guard.plan(self.name)
+            self.session.is_in_plan = True
             try:
                 bench.has_energised = bench.has_energised or energises
                 await loop.guarded(
@@ -511,9 +527,12 @@ class PlanRun:
                 self.first_error = error
                 raise
             finally:
-                await self._end(bench, settings, start_s)
-                if guard is not None:
-                    guard.plan("")
+                try:
+                    await self._end(bench, settings, start_s)
+                finally:
+                    self.session.is_in_plan = False
+                    if guard is not None:
+                        guard.plan("")
 
         return conduct
 
@@ -550,7 +569,8 @@ class PlanRun:
             return
         async with contextlib.AsyncExitStack() as stack:
             await open_what_answers(bench, stack, self.recorder.note)
-            outcome = await MakeSafe(bench, breach.cause, breach.text, self.recorder.note).run(settings)
+            maker = MakeSafe(bench, breach.cause, breach.text, self.recorder.note)
+            outcome = await maker.run(session.found_settings or settings)
         session.note_outcome(outcome)
 
     async def _note_identities(self, bench: Bench) -> None:

@@ -237,8 +237,10 @@ class Driver:
     async def restore(self, settings: Mapping[str, float]) -> None:
         """Write back the settings that differ, power commands excepted, and read them back.
 
+        One that is refused does not keep the others from being written.
+
         Raises:
-            DeviceRefused: an unknown name (nothing is sent), a write refused, or one not taken.
+            DeviceRefused: an unknown name (nothing is sent), or all that is not as it should be.
         """
         now = await self.settings()
         for name in settings:
@@ -253,18 +255,22 @@ class Driver:
         if not differing:
             return
         self.voice.command("restore", dict(differing))
+        why = dict.fromkeys(differing, "answered and not taken")
         for name, value in differing.items():
             point = self._point(name)
             block = await self._block(point.model)
             raw = codec.unscaled(value, block.exponent(point.name))
-            await self._write(point, codec.from_int(point, raw))
+            try:
+                await self._write(point, codec.from_int(point, raw))
+            except DeviceRefused as refusal:
+                why[name] = str(refusal)
         after = await self.settings()
         if left := [
-            f"{name} is {after[name]:g} for {differing[name]:g}"
+            f"{name} is {after[name]:g} for {differing[name]:g} ({why[name]})"
             for name in differing
             if after[name] != differing[name]
         ]:
-            raise DeviceRefused(f"{self.name}: restore was answered and not taken: {'; '.join(left)}")
+            raise DeviceRefused(f"{self.name}: restore: {'; '.join(left)}")
 
     async def _measured(self, quantity: str, number: int, name: str) -> Reading[float]:
         block = await self._block(number)

@@ -74,6 +74,8 @@ class Emulator:
         frozen: measurements stay at their last sample; commands still act.
         swapped_sign: power and current of AC and DC side with the wrong sign.
         silent: no answers.
+        locked: settings are refused, as behind an installer's code; power commands are taken. The exception
+            code is ours: SunSpec has no word for it.
     """
 
     def __init__(self, name: str, plant: RigPlant, options: Options) -> None:
@@ -81,6 +83,7 @@ class Emulator:
         self.frozen = False
         self.swapped_sign = False
         self.silent = False
+        self.locked = False
         self._plant = plant
         self._options = options
         self._sample: Sample | None = None
@@ -195,6 +198,8 @@ class Emulator:
                 raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
             bank, point = self._writable[place]
             if place + point.size > end or bank.raw(point.name) == point.kind.unimplemented:
+                raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
+            if self.locked and str(point) not in points.POWER_COMMANDS:
                 raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
             raw = codec.to_int(point, values[place - address : place - address + point.size])
             self._check(bank, point, raw)

@@ -6,7 +6,7 @@ passed, the guard fences it off, takes the wires over, carries the recipe out, v
 journal.
 
     test process                               guard
-      beat, plan, settings, finish, released ->
+      beat, plan, excused, finish, released ->
                                     <- ready, trip, outcome
 
 The protocol is one JSON object a line on a pair of sockets. ``python -m harness.safety.guard FD`` is started
@@ -77,7 +77,7 @@ class Guard:
         self._bench = Bench(self._setup, None)
         self._stack = contextlib.AsyncExitStack()
         self._interlock: Interlock | None = None
-        self._settings: dict[str, float] = {}
+        self._settings: dict[str, float] = dict(config["settings"])
         self._fired: asyncio.Future[Breach] = asyncio.get_running_loop().create_future()
         self._released = asyncio.Event()
         self._run = _RunProcess(config["pid"])
@@ -95,8 +95,6 @@ class Guard:
             case {"beat": age_s, "plan": plan}:
                 self._beat_s = now_s()
                 self._loop_age_s, self._plan = age_s, plan
-            case {"settings": settings}:
-                self._settings = dict(settings)
             case {"excused": devices}:
                 if self._interlock is not None:
                     self._interlock.excuse(devices, now_s())
@@ -106,7 +104,7 @@ class Guard:
                 self._released.set()
                 self._fire(Breach("command", "the run's end", now_s()))
             case _:
-                self._journal.event("unknown message", {"keys": sorted(message)}, now_s())
+                self._write("unknown message", {"keys": sorted(message)})
 
     def hear_end(self) -> None:
         """Take the end of the connection: the test process is gone, or about to be."""
@@ -127,11 +125,14 @@ class Guard:
     def _command(self, command: str, at_s: float, asked: object) -> None:
         if self._fired.done() and self._first_command_s is None:
             self._first_command_s = now_s()
-        self._journal.event("command", {"command": command, "asked": asked}, at_s)
+        self._write("command", {"command": command, "asked": asked}, at_s)
 
     def take_failure(self, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        """Take an error that nobody caught: a guard that does not know what it does makes the rig safe."""
-        error = context.get("exception") or context.get("message")
+        """Take an error that nobody caught."""
+        self.fail(context.get("exception") or context.get("message"))
+
+    def fail(self, error: object) -> None:
+        """Make the rig safe: a guard that does not know what it does is none."""
         self._fire(Breach("guard", f"the guard itself failed: {type(error).__name__}: {error}", now_s()))
 
     def _fire(self, breach: Breach) -> None:
@@ -254,7 +255,7 @@ class Guard:
 
     async def _make_safe(self, breach: Breach) -> Outcome:
         begin_s = now_s()
-        self._journal.event("breach", asdict(breach), begin_s)
+        self._write("breach", asdict(breach), begin_s)
         first = None
         if breach.cause != "run" and not self._released.is_set():
             # What the guard holds acts at once; the wires of the test process come with the fence.
@@ -290,6 +291,7 @@ class Guard:
                 "outcome": outcome.text,
                 "is_safe": outcome.is_safe,
                 "cause": breach.cause,
+                "settings": outcome.settings,
                 "took_s": now_s() - begin_s,
             }
         )
@@ -311,9 +313,10 @@ class Guard:
                 await self._run.ended_or(None)
         return "killed" if self._run.has_ended else "killed, and still there"
 
-    def _write(self, kind: str, body: object) -> None:
+    def _write(self, kind: str, body: object, at_s: float | None = None) -> None:
+        """Write to the journal; a full disk must not stand between a rig and its safe state."""
         with contextlib.suppress(BenchError):
-            self._journal.event(kind, body, now_s())
+            self._journal.event(kind, body, now_s() if at_s is None else at_s)
 
     @property
     def is_alone(self) -> bool:
@@ -394,7 +397,7 @@ async def _main(link: socket.socket) -> int:
         async with asyncio.timeout(1.0):
             await writer.drain()
     guard.close()
-    if not outcome.is_safe or guard.is_alone:
+    if not outcome.is_safe or outcome.settings or guard.is_alone:
         print(f"guard: rig {outcome.text}", file=sys.stderr, flush=True)
     gc.enable()
     if guard.has_watched:
@@ -416,7 +419,10 @@ def be_prompt() -> None:
 async def _listen(reader: asyncio.StreamReader, guard: Guard) -> None:
     with contextlib.suppress(ConnectionError):
         while line := await reader.readline():
-            guard.hear(json.loads(line))
+            try:
+                guard.hear(json.loads(line))
+            except Exception as error:  # noqa: BLE001 - whatever it was, the run may mean what was not understood
+                guard.fail(error)
     guard.hear_end()
 
 

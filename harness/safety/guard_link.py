@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from harness.clock import WallLoop, real_s
 from harness.errors import BenchError, Unsafe
@@ -39,8 +39,15 @@ class GuardLink:
         outcome: what came of the safe state, once the guard said so.
     """
 
-    def __init__(self, on_trip: Callable[[str], None]) -> None:
-        """Prepare; ``on_trip`` is called in the link's thread, once."""
+    def __init__(self, on_trip: Callable[[str], None], terminal: TextIO | None = None) -> None:
+        """Prepare.
+
+        Args:
+            on_trip: called in the link's thread, once.
+            terminal: where the guard speaks to people; standard error if None, which pytest captures, and
+                what is captured dies with the test process.
+        """
+        self._terminal = terminal
         self.tripped = ""
         self.is_dead = False
         self.outcome: Mapping[str, Any] | None = None
@@ -58,8 +65,17 @@ class GuardLink:
         self._period_s = 0.2
         self._threads: list[threading.Thread] = []
 
-    def start(self, loop: WallLoop, setup: Setup, folder: Path, lease: Lease) -> None:
+    def start(
+        self, loop: WallLoop, setup: Setup, folder: Path, lease: Lease, settings: Mapping[str, float]
+    ) -> None:
         """Start the guard, and wait until it watches and the safety chain is closed.
+
+        Args:
+            loop: of the plans.
+            setup: rig and product.
+            folder: the run's.
+            lease: of the rig.
+            settings: the product's, as they were found: what the guard leaves behind too.
 
         Raises:
             Unsafe: it says that the rig must not be energised, it died, or it is not ready in time.
@@ -75,6 +91,7 @@ class GuardLink:
             # Ctrl-C in the terminal goes to the whole group; the guard answers to the run alone.
             start_new_session=True,
             stdin=subprocess.DEVNULL,
+            stderr=None if self._terminal is None else _descriptor(self._terminal),
         )
         far.close()
         self._send(
@@ -85,6 +102,7 @@ class GuardLink:
                 "folder": str(folder.resolve()),
                 "pid": os.getpid(),
                 "lease": lease.adopted(),
+                "settings": dict(settings),
             }
         )
         for name, work in (("guard", self._hear), ("heartbeat", self._beat)):
@@ -114,10 +132,6 @@ class GuardLink:
         """Say which plan runs; empty between plans, where the loop stands still."""
         self._looked_s = real_s()
         self._plan = name
-
-    def settings(self, settings: Mapping[str, float]) -> None:
-        """Give the product's settings, to be restored by the guard too."""
-        self._send({"settings": dict(settings)})
 
     def excuse(self, devices: Collection[str]) -> None:
         """Say which devices of the product are silenced on purpose."""
@@ -213,3 +227,10 @@ class GuardLink:
         if not self.tripped:
             self.tripped = why
             self._on_trip(why)
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except OSError:  # a stream in memory has none
+        return None

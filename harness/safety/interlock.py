@@ -126,6 +126,13 @@ class Interlock:
         self._seen_s[source] = reading.at_s
         if self.breach is not None:
             return
+        try:
+            self._compare(reading)
+        except Exception as error:  # noqa: BLE001 - whoever watches and cannot says so; a wire would drop it
+            self.breach = _own_failure(f"{source} was {reading.value!r}", error, reading.at_s)
+
+    def _compare(self, reading: Reading[Any]) -> None:
+        source = reading.source
         for limit, low, high in self._limits.get(source, ()):
             if not low <= reading.value <= high:
                 self.breach = Breach(
@@ -157,7 +164,10 @@ class Interlock:
                 )
                 return
         for pair in self._pairs:
-            self.breach = self.breach or self._apart(pair, now_s)
+            try:
+                self.breach = self.breach or self._apart(pair, now_s)
+            except Exception as error:  # noqa: BLE001 - as in observe
+                self.breach = _own_failure(pair.name, error, now_s)
 
     def _apart(self, pair: _Pair, now_s: float) -> Breach | None:
         bench, product = self.latest.get(pair.bench), self.latest.get(pair.product)
@@ -178,6 +188,10 @@ class Interlock:
             f"({pair.name})",
             now_s,
         )
+
+
+def _own_failure(at: str, error: Exception, at_s: float) -> Breach:
+    return Breach("guard", f"the interlock itself failed: {at}: {type(error).__name__}: {error}", at_s)
 
 
 def periods_s(rig: RigFile, *, is_virtual: bool) -> Mapping[str, float]:

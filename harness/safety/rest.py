@@ -58,7 +58,7 @@ async def come_to_rest(bench: Bench, settings: Mapping[str, float]) -> None:
     if inverter is not None:
         await tried("power gone", lambda: _wait_for_zero(inverter, bench))
         # The driver reads back what it wrote, and raises where the product did not take it.
-        await tried("settings", lambda: inverter.restore(settings))
+        await tried("settings not restored", lambda: inverter.restore(settings))
     if findings:
         raise BenchError(f"the rig did not come to rest: {'; '.join(findings)}")
 

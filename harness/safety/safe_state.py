@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any
 
 from harness.clock import now_s
-from harness.errors import DeviceFault, NotTestable, RackproofError, Unsafe
+from harness.errors import DeviceFault, NotTestable, Unsafe
 from harness.rig.bench import Bench
 from harness.rig.safety_part import SafeState
 
@@ -105,9 +105,9 @@ class Outcome:
     @property
     def text(self) -> str:
         """One line for people."""
-        if not self.is_safe:
-            return f"UNSAFE after {self.cause}: {'; '.join(self.live)}"
         left = f"; settings not restored: {'; '.join(self.settings)}" if self.settings else ""
+        if not self.is_safe:
+            return f"UNSAFE after {self.cause}: {'; '.join(self.live)}{left}"
         return f"safe, verified at {', '.join(self.seen)}, after {self.cause}{left}"
 
 
@@ -190,7 +190,7 @@ class MakeSafe:
             outcome, text = "not there", str(error)
         except Unsafe as error:
             outcome, text = "held back", str(error)
-        except (RackproofError, TimeoutError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - no step may be lost to a fault of another one's driver
             outcome, text = "failed", f"{type(error).__name__}: {error}"
         step = Step(means.value, outcome, text, start_s, now_s() - start_s)
         self.outcome.steps.append(step)
@@ -301,7 +301,7 @@ class MakeSafe:
         try:
             async with asyncio.timeout(STEP_WITHIN_S):
                 is_closed = (await _inputs(self._role("safety_inputs")))[chain.contactor_feedback]
-        except (RackproofError, TimeoutError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - as in _try
             return [f"nobody knows whether the battery's contactor is open: {type(error).__name__}: {error}"]
         self.outcome.seen["battery contactor"] = {chain.contactor_feedback: float(is_closed)}
         return ["the battery's contactor is closed"] if is_closed else []
@@ -330,7 +330,7 @@ class MakeSafe:
         try:
             async with asyncio.timeout(STEP_WITHIN_S):
                 return await self._trusted(sensor)
-        except (RackproofError, TimeoutError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - as in _try
             return f"{type(error).__name__}: {error}"
 
     async def _restore(self, settings: Mapping[str, float]) -> None:
@@ -339,7 +339,7 @@ class MakeSafe:
             async with asyncio.timeout(2.0 * STEP_WITHIN_S):
                 inverter = self._role("inverter")
                 await inverter.restore(settings)
-        except (RackproofError, TimeoutError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - as in _try
             self.outcome.settings.append(str(error) or type(error).__name__)
             self._say("settings not restored", str(error))
 

@@ -164,3 +164,21 @@ def test_a_fault_that_was_inserted_excuses_the_product_and_never_the_bench(inter
     silent.excuse({"shunt", "safety"}, 0.0)
     silent.check(0.4)
     assert silent.breach is not None
+
+
+@pytest.mark.parametrize("value", [None, "n/a", {"value": 3.0}])
+def test_a_reading_that_it_cannot_take_is_a_breach(interlock, value):
+    """It says so itself: an exception would go to the wire that brought the reading, and end there."""
+    interlock.observe(Reading(value, 0.1, "shunt.current_a"))
+    assert interlock.breach is not None
+    assert interlock.breach.cause == "guard"
+    assert "the interlock itself failed: shunt.current_a was" in interlock.breach.text
+
+
+def test_a_word_of_the_product_that_it_cannot_compare_is_a_breach(interlock):
+    show(interlock, 0.0)
+    assert interlock.breach is None
+    show(interlock, 0.1, bms__voltage_v="n/a")
+    assert interlock.breach is not None
+    assert interlock.breach.cause == "guard"
+    assert "battery_voltage_v: TypeError" in interlock.breach.text

@@ -9,7 +9,7 @@ from harness.rig.files import load_product, load_rig
 from harness.roles import GridStep
 from harness.safety.permit import Permit
 
-from ..processes import LAB1
+from ..processes import FOR_ALL_PLANS, LAB1, changed
 
 
 class Wire:
@@ -92,3 +92,31 @@ def test_a_command_beyond_the_envelope_is_not_sent(command, inside, outside, lim
     with pytest.raises(Unsafe, match=limit):
         wire.send(command, outside)
     assert wire.sent == [command]
+
+
+FIXTURE_THAT_ENERGISES = """
+import pytest_asyncio
+
+from harness.plans import plan
+from rackproof_fixtures.steps import energise
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def running(grid, inverter):
+    await energise(grid, inverter, f0_hz=60.0)
+    raise ValueError("nobody would come to rest now")
+
+
+@plan("FX-01", "runs already", hazard="energises", measures=("alive",), limit_s=60.0)
+async def test_runs_already(running, judge):
+    judge("alive", True, "rackproof_bench.is_true")
+"""
+
+
+def test_a_fixture_cannot_energise(home):
+    """One that raised would leave the rig running: only a plan's own function ends at rest."""
+    rig = changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)
+    ended = home.pytest(*home.plans(FIXTURE_THAT_ENERGISES), f"--rig={rig}", "--emulate")
+    assert ended.verdicts == {"FX-01": "ERROR"}
+    assert "grid.set_frequency_hz(60.0) refused" in ended.messages["FX-01"]
+    assert "no plan runs: fixtures prepare" in ended.messages["FX-01"]

@@ -56,7 +56,9 @@ def rig_with_quick_sensor() -> RigFile:
     return rig.model_copy(update={"devices": devices})
 
 
-def make_safe(spoil=lambda side: None, cause: str = "limit", power_w: float = 5000.0) -> Seen:
+def make_safe(
+    spoil=lambda side: None, cause: str = "limit", power_w: float = 5000.0, breaks=lambda bench: None
+) -> Seen:
     """Discharge, spoil something, and go to the safe state."""
 
     async def main() -> Seen:
@@ -70,6 +72,7 @@ def make_safe(spoil=lambda side: None, cause: str = "limit", power_w: float = 50
             side.advance()
             assert abs(side.plant.string.current_a) > 80.0
             spoil(side)
+            breaks(bench)
             said: list[tuple[str, object]] = []
             maker = MakeSafe(bench, cause, "a test", lambda kind, body: said.append((kind, body)))
             outcome = await maker.run({})
@@ -174,10 +177,27 @@ def test_an_interlock_that_fails_itself_is_a_breach():
         async with open_bench(setup, emulate=True) as bench:
             found: asyncio.Future[Breach] = asyncio.get_running_loop().create_future()
             interlock = Interlock(setup.rig, 0.0, is_virtual=True)
-            del bench.devices["bms"]  # a question that nobody can ask
-            bench.devices["safety"].inputs = None  # and one that is no question at all
+            bench.devices["safety"].inputs = None  # no question at all
             async with watching(bench, interlock, lambda breach: found.done() or found.set_result(breach)):
                 return await asyncio.wait_for(found, 60.0)
 
     breach = run_virtual(main)
-    assert breach.cause in {"guard", "stale"}
+    assert breach.cause == "guard"
+    assert "interlock safety failed: TypeError" in breach.text
+
+
+def test_a_driver_that_fails_with_anything_keeps_no_step_from_being_tried():
+    """A fault in one driver's code is no reason to leave the others' devices on."""
+
+    def spoil(side):
+        side.emulators["pcs"].silent = True
+
+    async def broken() -> None:
+        raise AttributeError("a fault of the driver's own")
+
+    seen = make_safe(spoil, breaks=lambda bench: setattr(bench.devices["grid"], "turn_off", broken))
+    outcomes = {(step.means, step.outcome) for step in seen.outcome.steps}
+    assert ("the AC source opens its output", "failed") in outcomes
+    assert ("the safety chain drops", "done") in outcomes
+    assert not seen.plant.bms.contactor_closed
+    assert abs(seen.plant.string.current_a) < 0.5
