@@ -32,6 +32,7 @@ EXIT_USAGE = 4
 """As pytest's own: a mistake in a file or an option."""
 
 _COMMANDS = (
+    "feed_",
     "set_",
     "turn_",
     "start_",

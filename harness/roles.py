@@ -370,8 +370,36 @@ class DcSensor(Device, Protocol):
 
 
 @runtime_checkable
-class SafetyInputs(Device, Protocol):
-    """The contacts and outputs of a rig's safety chain, with a watchdog of its own.
+class Watchdog(Protocol):
+    """What a device does to make the rig safe by itself, once nobody looks after it: a hardware layer.
+
+    A coupler drops its outputs, a converter takes its power to zero. It cannot tell why it hears nobody.
+    """
+
+    async def arm_watchdog(self, timeout_s: float) -> None:
+        """Let the device itself act after this time in which nobody fed it; read back that it runs.
+
+        Raises:
+            DeviceRefused: a time that the device has no step for.
+        """
+
+    async def feed_watchdog(self) -> None:
+        """Give it its whole time again.
+
+        Raises:
+            DeviceFault: it has acted already, or is not armed: feeding does not bring back what it took away.
+        """
+
+    async def disarm_watchdog(self) -> None:
+        """Stop it; whatever it guards stays as it is."""
+
+    async def is_watchdog_running(self) -> Reading[bool]:
+        """Whether it runs; false once it has acted. Asking does not feed it."""
+
+
+@runtime_checkable
+class SafetyInputs(Device, Watchdog, Protocol):
+    """The contacts and outputs of a rig's safety chain, with a watchdog that drops all outputs.
 
     Names are those of the rig file: inputs such as ``e_stop_released``, ``door_closed``, ``gas_clear``,
     ``insulation_ok`` and ``battery_contactor_closed``, true where all is well or closed; outputs such as
@@ -386,19 +414,6 @@ class SafetyInputs(Device, Protocol):
 
     async def set_output(self, output: str, *, is_on: bool) -> None:
         """Drive an output, and read back that it is driven."""
-
-    async def arm_watchdog(self, timeout_s: float) -> None:
-        """Let the device itself drop all outputs after this time without an exchange; read back that it runs.
-
-        Raises:
-            DeviceRefused: a time that the device has no step for.
-        """
-
-    async def disarm_watchdog(self) -> None:
-        """Stop the watchdog; the outputs stay."""
-
-    async def is_watchdog_running(self) -> Reading[bool]:
-        """Whether it runs; false once it has dropped the outputs."""
 
 
 @runtime_checkable

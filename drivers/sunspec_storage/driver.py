@@ -10,7 +10,7 @@ from drivers.sunspec_storage.codec import Block
 from drivers.sunspec_storage.options import Options
 from drivers.sunspec_storage.points import Model, Point
 from harness.clock import now_s
-from harness.errors import CodecError, DeviceRefused, WireClosed, near_miss
+from harness.errors import CodecError, DeviceFault, DeviceRefused, WireClosed, near_miss
 from harness.readings import Reading, Voice
 from harness.roles import Identity, OperatingState
 from harness.wires import ModbusLine
@@ -42,6 +42,7 @@ class Driver:
         self._blocks: dict[tuple[int, int], Block] = {}
         self._charge_rating_w = 0.0
         self._discharge_rating_w = 0.0
+        self._before_arming: dict[str, float] = {}
 
     async def open(self) -> None:
         """Find the map, check every model's length, and read the ratings.
@@ -272,6 +273,78 @@ class Driver:
         ]:
             raise DeviceRefused(f"{self.name}: restore: {'; '.join(left)}")
 
+    async def arm_watchdog(self, timeout_s: float) -> None:
+        """Let the converter itself take active power to zero, after this time in which nobody commanded it.
+
+        Its reversion timer (704.WSetRvrtTms), with the command enabled at 0 W to fall back to: not disabled,
+        since what a converter does without a command is its maker's choice. A command of power feeds it too.
+
+        Raises:
+            DeviceRefused: no whole number of seconds (nothing is sent), no reversion timer, or not taken.
+        """
+        longest_s = points.model(704).points["WSetRvrtTms"].kind.highest
+        if not 1 <= timeout_s <= longest_s or timeout_s != int(timeout_s):
+            raise DeviceRefused(
+                f"{self.name}: arm_watchdog({timeout_s} s) refused before sending: allowed 1 to {longest_s} "
+                "s in whole seconds (704.WSetRvrtTms)"
+            )
+        controls = await self._block(704)
+        for name in ("WSetRvrtTms", "WSetRvrtRem", "WSetEnaRvrt", "WSetRvrt"):
+            if not controls.is_implemented(name):
+                raise DeviceRefused(f"{self.name}: arm_watchdog: it has no 704.{name}, and with it no timer")
+        percent = {"WSetPctRvrt": 0} if controls.is_implemented("WSetPctRvrt") else {}
+        enabled = controls.model.points["WSetEnaRvrt"].code("ENABLED")
+        # The time comes last: it starts the timer, which then falls back to what stands already.
+        wanted = {"WSetRvrt": 0, **percent, "WSetEnaRvrt": enabled, "WSetRvrtTms": int(timeout_s)}
+        self._before_arming = self._before_arming or {f"704.{name}": controls.value(name) for name in wanted}
+        self.voice.command("arm_watchdog", timeout_s)
+        for name, raw in wanted.items():
+            point = controls.model.points[name]
+            await self._write(point, codec.from_int(point, raw))
+        controls = await self._block(704)
+        if left := [
+            f"{name} is {controls.raw(name)}" for name in wanted if controls.raw(name) != wanted[name]
+        ]:
+            raise DeviceRefused(
+                f"{self.name}: arm_watchdog({timeout_s:g} s) was answered and not taken, in 704: "
+                f"{', '.join(left)}"
+            )
+
+    async def feed_watchdog(self) -> None:
+        """Write the reversion time anew, which starts it anew and leaves the command to whoever commands.
+
+        Raises:
+            DeviceFault: it has run out and power has gone to zero, or it is not armed.
+        """
+        controls = await self._block(704)
+        if not _counts_down(controls):
+            raise DeviceFault(
+                f"{self.name}: feed_watchdog: "
+                + (
+                    "nobody refreshed its power command in time, and it went to zero by itself "
+                    "(704.WSetRvrtRem is 0); command it anew"
+                    if controls.raw("WSetRvrtTms")
+                    else "no reversion timer is armed (704.WSetRvrtTms is 0)"
+                )
+            )
+        point = controls.model.points["WSetRvrtTms"]
+        await self._write(point, codec.from_int(point, controls.raw("WSetRvrtTms")))
+
+    async def disarm_watchdog(self) -> None:
+        """Put the reversion points back to where arming found them; power stays as it is commanded.
+
+        Raises:
+            DeviceRefused: they did not take it.
+        """
+        self.voice.command("disarm_watchdog")
+        await self.restore(self._before_arming or {"704.WSetRvrtTms": 0.0})
+        self._before_arming = {}
+
+    async def is_watchdog_running(self) -> Reading[bool]:
+        """Whether a reversion timer is armed that has not run out."""
+        controls = await self._block(704)
+        return self.voice.reading("is_watchdog_running", _counts_down(controls), controls.at_s)
+
     async def _measured(self, quantity: str, number: int, name: str) -> Reading[float]:
         block = await self._block(number)
         return self.voice.reading(quantity, block.value(name), block.at_s)
@@ -370,3 +443,9 @@ class Driver:
     def _point(self, setting: str) -> Point:
         number, name = setting.split(".", 1)
         return points.model(int(number)).points[name]
+
+
+def _counts_down(controls: Block) -> bool:
+    """Whether power reverts by itself; a timer without a command to end starts with the next command."""
+    is_armed = controls.is_implemented("WSetRvrtTms") and controls.raw("WSetRvrtTms") > 0
+    return is_armed and (controls.symbol("WSetEna") != "ENABLED" or controls.raw("WSetRvrtRem") > 0)

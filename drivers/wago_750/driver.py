@@ -118,6 +118,16 @@ class Driver:
         for address, value in {**settings, points.WATCHDOG_STATE: points.ACTIVE}.items():
             await self._check("arm_watchdog", address, value)
 
+    async def feed_watchdog(self) -> None:
+        """Look at the inputs, which feeds it.
+
+        Raises:
+            DeviceFault: it has run out, or is not armed.
+        """
+        await self.inputs()
+        if await self._register(points.WATCHDOG_STATE) != points.ACTIVE:
+            raise DeviceFault(f"{self.name}: feed_watchdog: no watchdog runs; arm it first")
+
     async def disarm_watchdog(self) -> None:
         """Stop the watchdog; the outputs stay. After one that has run out all of them are off, and stay off.
 

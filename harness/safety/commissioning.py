@@ -274,7 +274,7 @@ class Commissioning:
 
     async def arm_hardware_layers(self) -> None:
         """Let the hardware layers act, should this process end, until the rig is safe."""
-        await self._until_safe.enter_async_context(held_watchdogs(self.bench))
+        await self._until_safe.enter_async_context(held_watchdogs(self.bench, self.stop))
 
 
 def _to_nobody(kind: str, body: object) -> None:

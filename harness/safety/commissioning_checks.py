@@ -21,7 +21,7 @@ from harness.judge.waveforms import deviation_from_projection
 from harness.readings import Waveform
 from harness.rig.rig_file import RigFile
 from harness.rig.safety_part import HardwareLayer
-from harness.roles import GridStep, OperatingState, SafetyInputs
+from harness.roles import GridStep, OperatingState, SafetyInputs, Watchdog
 from harness.safety.commissioning import CONTACTOR_WITHIN_S, Check, CheckFailed, Commissioning
 from harness.safety.safe_state import ask
 
@@ -109,20 +109,24 @@ async def _link_is_battery(work: Commissioning) -> None:
 
 
 async def _hardware_layers(work: Commissioning) -> str:
-    """Silence on purpose: each watchdog drops the chain, and with it the battery, in its declared time."""
+    """Silence on purpose: each watchdog runs out in its declared time; the chain's drops the battery with it."""
     said = []
     for name, layer in work.safe_state.hardware_layers.items():
         device = work.bench.devices[layer.device]
-        if not isinstance(device, SafetyInputs):
+        if not isinstance(device, Watchdog):
             raise CheckFailed(f"{name}: {layer.device} has no watchdog that can be tried here")
         await work.close_chain()
         await device.arm_watchdog(layer.timeout_s)
 
-        async def has_acted(watchdog: SafetyInputs = device) -> bool:
+        async def has_acted(watchdog: Watchdog = device) -> bool:
             return not (await watchdog.is_watchdog_running()).value
 
-        took_s = await work.until(has_acted, layer.measured_s, partial(_still_drives, name, layer))
+        took_s = await work.until(has_acted, layer.measured_s, partial(_still_runs, name, layer))
         await device.disarm_watchdog()
+        if not isinstance(device, SafetyInputs):
+            work.values[f"{name}_s"] = took_s
+            said.append(f"{name} ran out after {took_s:.3g} s of silence")
+            continue
         driven = [output for output, is_on in (await device.outputs()).value.items() if is_on]
         if driven:
             raise CheckFailed(f"{name}: {layer.device}'s watchdog ran out and left {', '.join(driven)} on")
@@ -135,10 +139,10 @@ async def _hardware_layers(work: Commissioning) -> str:
     return f"{'; '.join(said)}; armed from now on"
 
 
-def _still_drives(name: str, layer: HardwareLayer) -> str:
+def _still_runs(name: str, layer: HardwareLayer) -> str:
     return (
-        f"{name}: {layer.device} still drives its outputs after {layer.measured_s:g} s of silence, which is "
-        "what the rig file declares (measured_s)"
+        f"{name}: {layer.device}'s watchdog still runs after {layer.measured_s:g} s of silence, which is what "
+        "the rig file declares (measured_s)"
     )
 
 

@@ -35,6 +35,7 @@ from harness.record.journal import GUARD_JOURNAL, Journal
 from harness.rig.bench import Bench, Setup, reach
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile
+from harness.roles import Watchdog
 from harness.safety.interlock import Breach, Interlock, watched_devices
 from harness.safety.lease import ENERGISED, Lease
 from harness.safety.recovery import open_what_answers
@@ -153,9 +154,9 @@ class Guard:
             be_prompt()  # now that all it needs is loaded
             self._lease.write(ENERGISED)
             assert self._interlock is not None
-            async with watching(self._bench, self._interlock, self._fire):
+            async with watching(self._bench, self._interlock, self._fire), contextlib.AsyncExitStack() as fed:
                 try:
-                    await self._enable()
+                    await self._enable(fed)
                 except RackproofError as error:
                     return await self._take_back(error)
                 self.has_watched = True
@@ -207,12 +208,23 @@ class Guard:
         if self._fired.done():
             raise BenchError(f"the rig is not to be energised: {self._fired.result().text}")
 
-    async def _enable(self) -> None:
-        """Arm the hardware layers, then close the safety chain: from here on outputs may be switched on."""
+    async def _enable(self, fed: contextlib.AsyncExitStack) -> None:
+        """Arm the hardware layers, then close the safety chain: from here on outputs may be switched on.
+
+        Args:
+            fed: until its end the layers are fed.
+        """
         rig = self._rig
         assert rig.safe_state is not None
-        for layer in rig.safe_state.hardware_layers.values():
-            await self._bench.devices[layer.device].arm_watchdog(layer.timeout_s)
+        layers = rig.safe_state.hardware_layers
+        for name, layer in layers.items():
+            device = self._bench.devices.get(layer.device)
+            if not isinstance(device, Watchdog):
+                why = "is not the guard's to hold" if device is None else "has no watchdog"
+                raise BenchError(f"safe_state.hardware_layers.{name}: {layer.device} {why}")
+            await device.arm_watchdog(layer.timeout_s)
+        feeding = asyncio.create_task(feed_watchdogs(self._bench, layers, self._fire), name="watchdogs")
+        fed.callback(feeding.cancel)
         chain = rig.topology.safety_chain
         if chain is None:
             return
@@ -267,7 +279,11 @@ class Guard:
         fenced = await self._fence()
         if first is not None:
             await first
-        feeding = asyncio.create_task(feed_watchdogs(self._bench), name="watchdogs")
+        # The chain must not drop under load meanwhile. What takes power to zero by itself may do so.
+        chain = self._rig.topology.safety_chain
+        layers = self._rig.safe_state.hardware_layers if self._rig.safe_state else {}
+        kept = {name: layer for name, layer in layers.items() if chain and layer.device == chain.device}
+        feeding = asyncio.create_task(feed_watchdogs(self._bench, kept, self._fire), name="watchdogs")
         # What only the test process held; what does not open is missing, and the recipe says so.
         await open_what_answers(self._bench, self._stack, self._write)
         maker = MakeSafe(self._bench, breach.cause, breach.text, self._write)

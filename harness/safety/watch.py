@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
 from harness.clock import now_s
-from harness.errors import RackproofError
+from harness.errors import DeviceFault, RackproofError
 from harness.rig.bench import Bench
+from harness.rig.safety_part import HardwareLayer
+from harness.roles import Watchdog
 from harness.safety.interlock import Breach, Interlock
 from harness.safety.safe_state import ask
+
+FEEDS_A_TIMEOUT = 4.0
+"""Feeds within a watchdog's time: two may be lost to a busy line, and one may come late."""
 
 CHECKS_A_PERIOD = 4.0
 """Looks for silence within the shortest period; the stale rule then acts a twelfth late at most."""
@@ -66,15 +71,37 @@ async def _check_for_ever(interlock: Interlock, on_breach: Callable[[Breach], No
     on_breach(interlock.breach)
 
 
-async def feed_watchdogs(bench: Bench) -> None:
-    """Keep the hardware layers quiet until it is cancelled: they act should it stop."""
-    part = bench.rig.safe_state
-    layers = list(part.hardware_layers.values()) if part else []
-    while layers:
-        for layer in layers:
-            with contextlib.suppress(RackproofError, KeyError):
-                await bench.devices[layer.device].inputs()
-        await asyncio.sleep(min(layer.timeout_s for layer in layers) / 5.0)
+async def feed_watchdogs(
+    bench: Bench, layers: Mapping[str, HardwareLayer], on_breach: Callable[[Breach], None]
+) -> None:
+    """Keep hardware layers quiet until it is cancelled: they act should it stop.
+
+    One that has acted is a breach: what it took away, no plan knows of. Silence is the interlock's to see.
+    """
+    await asyncio.gather(
+        *(
+            _feed_for_ever(name, device, layer.timeout_s / FEEDS_A_TIMEOUT, on_breach)
+            for name, layer in layers.items()
+            if (device := bench.devices.get(layer.device)) is not None
+        )
+    )
+
+
+async def _feed_for_ever(
+    name: str, device: Watchdog, period_s: float, on_breach: Callable[[Breach], None]
+) -> None:
+    while True:
+        try:
+            await device.feed_watchdog()
+        except DeviceFault as error:
+            return on_breach(Breach("guard", f"hardware layer {name}: {error}", now_s()))
+        except RackproofError:
+            pass
+        except Exception as error:  # noqa: BLE001 - a layer that nobody feeds acts, and nobody would know why
+            return on_breach(
+                Breach("guard", f"hardware layer {name}: {type(error).__name__}: {error}", now_s())
+            )
+        await asyncio.sleep(period_s)
 
 
 async def disarm_watchdogs(bench: Bench) -> None:
@@ -86,16 +113,18 @@ async def disarm_watchdogs(bench: Bench) -> None:
 
 
 @contextlib.asynccontextmanager
-async def held_watchdogs(bench: Bench) -> AsyncIterator[None]:
+async def held_watchdogs(bench: Bench, on_breach: Callable[[Breach], None]) -> AsyncIterator[None]:
     """Arm all hardware layers, and feed them until the block's end: with this process the energy goes.
+
+    One that has acted meanwhile goes to ``on_breach``.
 
     Raises:
         RackproofError: one cannot be armed.
     """
-    part = bench.rig.safe_state
-    for layer in part.hardware_layers.values() if part else ():
+    layers = bench.rig.safe_state.hardware_layers if bench.rig.safe_state else {}
+    for layer in layers.values():
         await bench.devices[layer.device].arm_watchdog(layer.timeout_s)
-    feeding = asyncio.create_task(feed_watchdogs(bench), name="watchdogs")
+    feeding = asyncio.create_task(feed_watchdogs(bench, layers, on_breach), name="watchdogs")
     try:
         yield
     finally:

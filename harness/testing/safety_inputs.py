@@ -177,6 +177,25 @@ class SafetyInputsContract(ContractSuite[SafetyInputs, SafetyInputsWorld]):
 
         self.on_bench(check)
 
+    def test_feeding_keeps_the_outputs_and_brings_none_back(self) -> None:
+        """Fed in time they stay; not armed, or too late, feeding raises."""
+
+        async def check(safety: SafetyInputs, world: SafetyInputsWorld) -> None:
+            with pytest.raises(DeviceFault, match=safety.name):
+                await safety.feed_watchdog()
+            names = await self.switch_all_on(safety)
+            await safety.arm_watchdog(self.timeout_s)
+            for _ in range(10):
+                await asyncio.sleep(0.5 * self.timeout_s)
+                await safety.feed_watchdog()
+            assert await world.driven() == dict.fromkeys(names, True)
+            await asyncio.sleep(self.timeout_s + self.late_s)
+            with pytest.raises(DeviceFault, match=safety.name):
+                await safety.feed_watchdog()
+            assert await world.driven() == dict.fromkeys(names, False)
+
+        self.on_bench(check)
+
     def test_the_watchdog_drops_the_outputs_of_a_device_that_hears_nobody(self) -> None:
         """A cut line is what it is for."""
 

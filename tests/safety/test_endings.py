@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ..processes import Ended, Home, side_by_side
+from ..processes import LAB1, Ended, Home, side_by_side
 from .discharging import GONE_WITHIN_S, World, drills, opened_at_a, wait_for_rest, wait_for_seal, world
 
 
@@ -358,3 +358,31 @@ def test_a_rig_that_is_gone_is_unsafe_until_a_person_clears_it(home):
     after_that = home.pytest(home.path / "plans", f"--rig={rig}")
     assert "cannot be opened" in after_that.said  # nobody is there, and nothing else keeps it from running
     assert "UNSAFE" not in after_that.said
+
+
+COUPLER_LAYER = re.compile(r"\n\[safe_state\.hardware_layers\.coupler_watchdog\].*?(?=\n\[|\Z)", re.DOTALL)
+
+
+def test_the_converter_alone_takes_the_current_away_when_nobody_is_left(home):
+    """With no watchdog in the coupler, and no process of ours: by its own timer, the chain still closed."""
+    layer = COUPLER_LAYER.search(LAB1.read_text())
+    assert layer is not None
+    with world(home, (layer[0], ""), ending="await asyncio.sleep(120.0)") as stand:
+        began_s = time.monotonic()
+        kills_both(stand)
+        assert stand.ends().code == -9
+        while time.monotonic() < began_s + GONE_WITHIN_S:
+            time.sleep(0.1)
+        truth = stand.is_now()
+        refused = home.pytest(home.path / "plans", f"--rig={stand.rig}")
+        after = home.rackproof("safe", stand.rig)
+        rest = stand.is_now()[-1]["is"]
+    flowing = [each["at_s"] for each in truth if each["is"]["converter_power_w"] > 100.0]
+    assert flowing[-1] > began_s, "it stopped before anybody was killed"
+    last = truth[-1]["is"]
+    assert abs(last["converter_power_w"]) < 20.0, last
+    assert abs(last["battery_current_a"]) < 5.0  # what the converter needs for itself
+    assert (last["contactor_closed"], last["source_on"]) == (True, True)
+    assert "left energised by" in refused.said
+    assert after.code == 0, after.said
+    assert (rest["battery_current_a"], rest["contactor_closed"], rest["source_on"]) == (0.0, False, False)

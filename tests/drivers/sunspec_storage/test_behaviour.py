@@ -310,6 +310,77 @@ def test_power_falls_back_when_the_reversion_timer_is_over():
     run_virtual(main)
 
 
+def test_arming_sets_what_power_falls_back_to_before_it_starts_the_timer():
+    """Zero watts with the command enabled: what a converter does without one is its maker's choice."""
+
+    async def main():
+        async with stand() as at:
+            await at.line.write_holding(1, W_SET_RVRT, list(struct.unpack(">2H", struct.pack(">i", -700))))
+            at.line.writes.clear()
+            await at.driver.arm_watchdog(2.0)
+            assert at.line.writes[0] == (1, W_SET_RVRT, [0, 0])
+            assert at.line.writes[-1] == (1, W_SET_RVRT_TMS, [0, 2])
+            at.line.writes.clear()
+            await at.driver.feed_watchdog()
+            assert at.line.writes == [(1, W_SET_RVRT_TMS, [0, 2])]  # and no command, which may be old by now
+
+    run_virtual(main)
+
+
+def test_disarming_gives_a_product_its_own_reversion_back():
+    """A grid owner's 60 s to -700 W, say, which starts anew."""
+
+    async def main():
+        async with stand() as at:
+            await at.line.write_holding(1, W_SET_RVRT, list(struct.unpack(">2H", struct.pack(">i", -700))))
+            await at.line.write_holding(1, W_SET_RVRT_TMS, [0, 60])
+            before = await at.driver.settings()
+            await at.driver.arm_watchdog(2.0)
+            await at.driver.arm_watchdog(3.0)
+            await asyncio.sleep(10.0)
+            await at.driver.disarm_watchdog()
+            assert await at.driver.settings() == before
+            await at.run_at(2000.0)
+            await asyncio.sleep(50.0)
+            assert at.now().converter.power_setpoint_w == 2000.0
+            await asyncio.sleep(10.0)
+            assert at.now().converter.power_setpoint_w == -700.0
+
+    run_virtual(main)
+
+
+def test_a_unit_without_reversion_points_is_no_hardware_layer():
+    """They are optional in 704; what is missing is named, and nothing is written."""
+
+    async def main():
+        async with stand() as at:
+            at.emulator._banks[704].put(WSetRvrtTms=0xFFFF_FFFF)
+            with pytest.raises(DeviceRefused, match=r"arm_watchdog: it has no 704\.WSetRvrtTms"):
+                await at.driver.arm_watchdog(2.0)
+            assert at.line.writes == []
+            assert (await at.driver.is_watchdog_running()).value is False
+
+    run_virtual(main)
+
+
+def test_a_locked_unit_refuses_settings_and_takes_commands():
+    """Each setting that differs is tried, and each that stays is told with the refusal."""
+
+    async def main():
+        async with stand() as at:
+            at.emulator.locked = True
+            await at.run_at(2000.0)
+            assert at.now().converter.power_setpoint_w == 2000.0
+            with pytest.raises(DeviceRefused) as caught:
+                await at.driver.restore({"702.WMax": 8000.0, "703.ESVHi": 112.0})
+            for piece in ("702.WMax is 10000 for 8000 (", "703.ESVHi is 105 for 112 ("):
+                assert piece in str(caught.value)
+            with pytest.raises(DeviceRefused):
+                await at.driver.arm_watchdog(2.0)
+
+    run_virtual(main)
+
+
 def test_a_power_factor_acts_until_its_timer_is_over():
     """704.PFWInj: under-excited 0.9 while it injects active power, and nothing while it charges."""
 
