@@ -201,3 +201,30 @@ def test_a_driver_that_fails_with_anything_keeps_no_step_from_being_tried():
     assert ("the safety chain drops", "done") in outcomes
     assert not seen.plant.bms.contactor_closed
     assert abs(seen.plant.string.current_a) < 0.5
+
+
+def test_a_released_e_stop_closes_no_contactor():
+    """The contactor takes an edge: off and on again, by whoever has seen to it."""
+
+    async def main() -> list[bool]:
+        setup = Setup(rig=rig_with_quick_sensor(), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
+        async with open_bench(setup, emulate=True) as bench:
+            side, safety = bench.far_side, bench.role("safety_inputs")
+            seen = []
+
+            async def look() -> None:
+                await asyncio.sleep(10.0)
+                side.advance()
+                seen.append(side.plant.bms.contactor_closed)
+
+            await look()
+            for is_released in (False, True):
+                side.advance()
+                side.emulators["safety"].set_input("e_stop_released", is_released)
+                await look()
+            for is_on in (True, False, True):
+                await safety.set_output("battery_enable", is_on=is_on)
+                await look()
+            return seen
+
+    assert run_virtual(main) == [True, False, False, False, False, True]
