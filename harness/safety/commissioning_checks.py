@@ -109,7 +109,7 @@ async def _link_is_battery(work: Commissioning) -> None:
 
 
 async def _hardware_layers(work: Commissioning) -> str:
-    """Silence on purpose: each watchdog runs out in its declared time; the chain's drops the battery with it."""
+    """Silence on purpose: each watchdog runs out in its time, and the chain's drops the battery with it."""
     said = []
     for name, layer in work.safe_state.hardware_layers.items():
         device = work.bench.devices[layer.device]
@@ -141,8 +141,8 @@ async def _hardware_layers(work: Commissioning) -> str:
 
 def _still_runs(name: str, layer: HardwareLayer) -> str:
     return (
-        f"{name}: {layer.device}'s watchdog still runs after {layer.measured_s:g} s of silence, which is what "
-        "the rig file declares (measured_s)"
+        f"{name}: {layer.device}'s watchdog still runs after {layer.measured_s:g} s of silence, which is "
+        "what the rig file declares (measured_s)"
     )
 
 

@@ -188,7 +188,7 @@ FAULTS = (
     Fault(
         "a watchdog that does not act in its time",
         "hardware layer",
-        r"safety still drives its outputs after 1\.2 s of silence",
+        r"safety's watchdog still runs after 1\.2 s of silence",
         drawn=(("timeout_s = 1.0\nmeasured_s = 1.2", "timeout_s = 3.0\nmeasured_s = 1.2"),),
     ),
     Fault(
