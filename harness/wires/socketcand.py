@@ -18,16 +18,32 @@ from harness.wires.can import CanLine, LoopbackBus
 class SocketcandClient(SocketCanDaemonBus):
     """python-can's client of a socketcand server, which also says when the server has gone.
 
-    The library's own reads an ended connection without pause and hears nothing for ever.
+    The library's own reads an ended connection without pause and hears nothing for ever; and it takes a frame
+    that comes right behind an answer for a part of the answer.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]  # of a library that has none
-        self._stream: socket.socket = vars(self)["_SocketCanDaemonBus__socket"]
+
+    @property
+    def _stream(self) -> socket.socket:
+        stream: socket.socket = vars(self)["_SocketCanDaemonBus__socket"]
+        return stream
 
     def fileno(self) -> int:
         """Give the descriptor that shows when something has come."""
         return self._stream.fileno()
+
+    def _expect_msg(self, msg: str) -> None:
+        """Read one answer, and nothing of what is behind it."""
+        answer = b""
+        while not answer.endswith(b">"):
+            byte = self._stream.recv(1)
+            if not byte:
+                raise can.CanOperationError(f"the socketcand server closed the connection after {answer!r}")
+            answer += byte
+        if answer != msg.encode():
+            raise can.CanOperationError(f"the socketcand server answered {answer!r}; expected {msg!r}")
 
     def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
         found: tuple[can.Message | None, bool] = super()._recv_internal(timeout)  # type: ignore[no-untyped-call]

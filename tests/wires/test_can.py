@@ -487,6 +487,34 @@ def test_closing_gives_everything_back_and_may_be_done_twice():
     run_wall(main)
 
 
+def test_frames_right_behind_an_answer_are_no_part_of_it():
+    """A busy line: a frame comes in the same segment as the answer to ``rawmode``."""
+
+    async def main():
+        async def serve(reader, writer):
+            writer.write(b"< hi >")
+            await reader.readuntil(b">")
+            writer.write(b"< ok >")
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                await reader.readuntil(b">")
+                writer.write(b"< ok >< frame 351 1.000000 01 >< frame 355 1.000000 02 >")
+                await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        options = {"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1]}
+        client = CanBusLine("battery_can", "socketcand", "can0", options)
+        await client.open()
+        ear = Ear(client.port("bms"))
+        await until(lambda: len(ear.frames) == 2)
+        assert ear.data() == [b"\1", b"\2"]
+        await client.close()
+        server.close()
+        await asyncio.sleep(0.02)
+
+    run_wall(main)
+
+
 def test_a_server_that_went_away_is_named_to_who_sends_and_costs_nothing():
     async def main():
         line = CanLine("battery_can")
