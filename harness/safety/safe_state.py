@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.clock import now_s
 from harness.errors import DeviceFault, NotTestable, Unsafe
+from harness.readings import Measured
 from harness.rig.bench import Bench
 from harness.rig.safety_part import SafeState
 
@@ -120,6 +121,12 @@ async def ask(bench: Bench, value: str) -> Any:
     Raises:
         RackproofError: the device is not open, or whatever it said.
     """
+    found, _ = await hear(bench, value)
+    return found
+
+
+async def hear(bench: Bench, value: str) -> tuple[Any, float]:
+    """Ask likewise; gives the value, and the rig time for which it stands."""
     match = _VALUE.fullmatch(value)
     if match is None or match["device"] not in bench.devices:
         raise NotTestable(f"{value}: no such device is open")
@@ -129,7 +136,9 @@ async def ask(bench: Bench, value: str) -> Any:
     answer = await method(*arguments)
     if match["part"] is not None:
         answer = getattr(answer, match["part"])
-    return answer.value
+    if isinstance(answer, Measured):
+        return answer.value, answer.window_s[1] if answer.window_s else now_s()
+    return answer.value, answer.at_s
 
 
 async def _inputs(device: Any) -> Mapping[str, bool]:
@@ -240,14 +249,20 @@ class MakeSafe:
         return chain
 
     async def _wait_for_current(self) -> None:
-        """Let the contactor pass once the independent meter shows a current that it may break."""
-        end_s = now_s() + self._part.current_gone_within_s
+        """Let the contactor pass once the independent meter shows a current that it may break.
+
+        What the meter said before the step began shows another current than the one to be broken.
+        """
+        start_s = now_s()
+        end_s = start_s + self._part.current_gone_within_s
         while True:
-            current_a = await self._trusted(self._part.current)
-            self.outcome.way_down.append((now_s(), self._part.current, current_a))
-            if abs(current_a) <= self._part.break_current_a:
+            current_a, at_s = await self._trusted(self._part.current)
+            self.outcome.way_down.append((at_s, self._part.current, current_a))
+            is_fresh = at_s >= start_s
+            if is_fresh and abs(current_a) <= self._part.break_current_a:
                 return
-            if now_s() >= end_s:
+            # A meter that says nothing anew goes stale, and its driver raises.
+            if is_fresh and now_s() >= end_s:
                 raise Unsafe(
                     f"{self._part.current} is {current_a:.4g} A after "
                     f"{self._part.current_gone_within_s:g} s; the "
@@ -255,13 +270,16 @@ class MakeSafe:
                 )
             await asyncio.sleep(_LOOK_S)
 
-    async def _trusted(self, value: str) -> float:
+    async def _trusted(self, value: str) -> tuple[float, float]:
         """Ask a sensor, and a battery's current only of one that also sees the battery's voltage.
+
+        Returns:
+            The value, and the rig time for which it stands.
 
         Raises:
             DeviceFault: it shows no voltage: a battery is never at zero volts, and a dead sensor reads zero.
         """
-        found = float(await ask(self._bench, value))
+        found, at_s = await hear(self._bench, value)
         envelope = self._bench.rig.envelope
         device, _, quantity = value.partition(".")
         if quantity == "current_a" and envelope is not None:
@@ -273,16 +291,20 @@ class MakeSafe:
                     "battery is never "
                     f"below {lowest_v:.4g} V"
                 )
-        return found
+        return float(found), at_s
 
     async def verify(self) -> Outcome:
-        """Look at every node until all are dead, or the time for it is over; commands nothing."""
-        end_s = now_s() + self._part.verified_within_s
+        """Look at every node until all are dead, or the time for it is over; commands nothing.
+
+        A sensor counts once it has said something since the beginning of the look.
+        """
+        start_s = now_s()
+        end_s = start_s + self._part.verified_within_s
         looks = 0
         while True:
             nodes = self._part.verified.items()
             found = await asyncio.gather(
-                *(self._look(node, check) for node, check in nodes), self._contactor()
+                *(self._look(node, check, start_s) for node, check in nodes), self._contactor()
             )
             self.outcome.live = [text for texts in found for text in texts]
             looks += 1
@@ -306,12 +328,14 @@ class MakeSafe:
         self.outcome.seen["battery contactor"] = {chain.contactor_feedback: float(is_closed)}
         return ["the battery's contactor is closed"] if is_closed else []
 
-    async def _look(self, node: str, check: Any) -> list[str]:
+    async def _look(self, node: str, check: Any, since_s: float) -> list[str]:
         seen = self.outcome.seen[node] = {}
         live: list[str] = []
         dead = 0
         for sensor, value in zip(
-            check.sensors, await asyncio.gather(*map(self._heard, check.sensors)), strict=True
+            check.sensors,
+            await asyncio.gather(*(self._heard(sensor, since_s) for sensor in check.sensors)),
+            strict=True,
         ):
             seen[sensor] = value
             if isinstance(value, str):
@@ -325,13 +349,14 @@ class MakeSafe:
             live.append(f"{node} is not verified by two sensors: {silent}")
         return live
 
-    async def _heard(self, sensor: str) -> float | str:
+    async def _heard(self, sensor: str, since_s: float) -> float | str:
         """Give a sensor's value, or why it gave none."""
         try:
             async with asyncio.timeout(STEP_WITHIN_S):
-                return await self._trusted(sensor)
+                value, at_s = await self._trusted(sensor)
         except Exception as error:  # noqa: BLE001 - as in _try
             return f"{type(error).__name__}: {error}"
+        return value if at_s >= since_s else f"not heard since {at_s:.3f} s, before the look began"
 
     async def _restore(self, settings: Mapping[str, float]) -> None:
         """Write the product's settings back, and say what is left."""

@@ -47,27 +47,33 @@ class Seen:
         return max((abs(each.current_a) for each in operations if each.was_opening), default=0.0)
 
 
-def rig_with_quick_sensor() -> RigFile:
-    """lab1, its shunt reporting as fast as on hardware also in virtual time."""
+def rig_with_sensor(period_s: float) -> RigFile:
+    """lab1, its shunt reporting as often in virtual time too."""
     rig = load_rig(LAB1)
     shunt = rig.devices["shunt"]
-    options = {**shunt.options, "virtual_period_s": 0.1}
+    options = {**shunt.options, "virtual_period_s": period_s}
     devices = {**rig.devices, "shunt": shunt.model_copy(update={"options": options})}
     return rig.model_copy(update={"devices": devices})
 
 
 def make_safe(
-    spoil=lambda side: None, cause: str = "limit", power_w: float = 5000.0, breaks=lambda bench: None
+    spoil=lambda side: None,
+    cause: str = "limit",
+    power_w: float = 5000.0,
+    breaks=lambda bench: None,
+    *,
+    period_s: float = 0.1,
+    settled_s: float = 10.0,
 ) -> Seen:
     """Discharge, spoil something, and go to the safe state."""
 
     async def main() -> Seen:
-        setup = Setup(rig=rig_with_quick_sensor(), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
+        setup = Setup(rig=rig_with_sensor(period_s), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
         async with open_bench(setup, emulate=True) as bench:
             grid, inverter = bench.role("grid_source"), bench.role("inverter")
             await energise(grid, inverter, f0_hz=60.0)
             await inverter.set_power_w(power_w)
-            await asyncio.sleep(10.0)
+            await asyncio.sleep(settled_s)
             side = bench.far_side
             side.advance()
             assert abs(side.plant.string.current_a) > 80.0
@@ -117,6 +123,17 @@ def test_a_converter_that_does_not_answer_is_stopped_by_the_chain_and_the_contac
     assert ("the battery's contactor opens", "held back") in outcomes
     assert outcomes[-2][1] == "done"
     assert seen.outcome.is_safe, seen.outcome.text
+    assert is_off(seen.plant)
+    assert seen.broken_a() < 10.0
+
+
+def test_what_a_meter_said_before_the_current_flowed_opens_no_contactor():
+    """Its last report is no older than its period: to its driver it is not stale."""
+    seen = make_safe(breaks=lambda bench: bench.devices.pop("pcs"), period_s=1.4, settled_s=1.0)
+    assert abs(seen.outcome.way_down[0][2]) < 1.0, "it was to say that no current flows"
+    assert ("the battery's contactor opens", "held back") in [
+        (step.means, step.outcome) for step in seen.outcome.steps
+    ]
     assert is_off(seen.plant)
     assert seen.broken_a() < 10.0
 
@@ -173,7 +190,7 @@ def test_an_interlock_that_fails_itself_is_a_breach():
     """Whoever watches and cannot has to say so: what is not watched is not safe."""
 
     async def main() -> Breach:
-        setup = Setup(rig=rig_with_quick_sensor(), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
+        setup = Setup(rig=rig_with_sensor(0.1), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
         async with open_bench(setup, emulate=True) as bench:
             found: asyncio.Future[Breach] = asyncio.get_running_loop().create_future()
             interlock = Interlock(setup.rig, 0.0, is_virtual=True)
@@ -207,7 +224,7 @@ def test_a_released_e_stop_closes_no_contactor():
     """The contactor takes an edge: off and on again, by whoever has seen to it."""
 
     async def main() -> list[bool]:
-        setup = Setup(rig=rig_with_quick_sensor(), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
+        setup = Setup(rig=rig_with_sensor(0.1), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
         async with open_bench(setup, emulate=True) as bench:
             side, safety = bench.far_side, bench.role("safety_inputs")
             seen = []
