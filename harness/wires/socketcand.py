@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Sequence
-from typing import Any
 
 import can
 from can.interfaces.socketcand import SocketCanDaemonBus
@@ -21,9 +20,6 @@ class SocketcandClient(SocketCanDaemonBus):
     The library's own reads an ended connection without pause and hears nothing for ever; and it takes a frame
     that comes right behind an answer for a part of the answer.
     """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)  # type: ignore[no-untyped-call]  # of a library that has none
 
     @property
     def _stream(self) -> socket.socket:

@@ -14,7 +14,7 @@ from harness.safety.interlock import Interlock
 
 
 async def main() -> None:
-    be_prompt()  # first of all: threads inherit it
+    be_prompt()
     rig = load_rig(sys.argv[1])
     watched: list[Interlock] = []
     breach = asyncio.Event()
