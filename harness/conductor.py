@@ -182,6 +182,10 @@ class Conductor:
             config.hook.pytest_deselected(items=left)
             items[:] = kept
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Tell the live view how many plans are to come."""
+        self.live.planned = sum(_spec(item) is not None for item in session.items)
+
     # One plan
 
     @pytest.hookimpl(tryfirst=True)
@@ -305,7 +309,8 @@ class Conductor:
         """Say where the record is, and what was not run."""
         write = terminalreporter.write_line
         if self.record is not None and self.sealed_in is not None:
-            write_summary(self.record, self.sealed_in / "report.html", self.live.stream)
+            report = self.sealed_in / "report.html"
+            write_summary(self.record, report, self.live.stream, planned=self.live.planned)
         if self.trouble:
             write(self.trouble, red=True, bold=True)
         if self.left_out:

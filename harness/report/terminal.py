@@ -6,6 +6,8 @@ its turns (``loop.ticker``), and gives the real time.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from harness.record.record import LETTERS, PlanRecord, Record
 from harness.report.figures import TONES, UNITS, duration, figure, scale_of, suffix_of
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleDimensions, RenderableType
     from rich.live import Live
 
 STYLES = {
@@ -45,6 +47,8 @@ class LiveView:
         plan: its id; ``begin`` and ``end`` set it.
         rig_s: rig time of the plan so far.
         declared_s: rig time that it may take; 0 where it does not say.
+        planned: plans that were chosen; 0 where nobody said.
+        begun: plans that have begun, this one among them.
     """
 
     watched: Sequence[str] = ()
@@ -55,6 +59,8 @@ class LiveView:
     title: str = ""
     rig_s: float = 0.0
     declared_s: float = 0.0
+    planned: int = 0
+    begun: int = 0
     letters: str = ""
     values: dict[str, Reading[Any]] = field(default_factory=dict)
     _live: Live | None = None
@@ -64,6 +70,7 @@ class LiveView:
     def begin(self, plan: str, title: str = "", declared_s: float | None = None) -> None:
         """Show a plan from its beginning."""
         self.plan, self.title = plan, title
+        self.begun += 1
         self.rig_s, self.declared_s = 0.0, declared_s or 0.0
         self.values.clear()
         self._began_s, self._drawn_s = self.real(), -1.0
@@ -71,7 +78,7 @@ class LiveView:
             from rich.live import Live  # noqa: PLC0415 - 60 ms, and only for people who watch
 
             self._live = Live(
-                console=self._console(),
+                console=_console(self.stream),
                 auto_refresh=False,
                 transient=True,
                 # pytest captures what plans print, and swaps the streams while the view is on.
@@ -95,6 +102,7 @@ class LiveView:
         now = self.real()
         if now - self._drawn_s >= BETWEEN_S:
             self._drawn_s = now
+            self._live.console.size = _size(self.stream)
             self._live.update(self.picture(), refresh=True)
 
     def end(self, verdict: str, message: str = "", rig_s: float | None = None) -> None:
@@ -111,14 +119,14 @@ class LiveView:
             from rich.text import Text  # noqa: PLC0415 - with begin
 
             line = Text.assemble((f"{verdict:<13}", STYLES[TONES[verdict]]), words)
-            self._console().print(line, soft_wrap=True)
+            _console(self.stream).print(line, soft_wrap=True)
         else:
             self.stream.write(f"{verdict:<13}{words}\n")
             self.stream.flush()
         self.plan = ""
 
     def picture(self) -> RenderableType:
-        """What is drawn now: title, progress, values, letters."""
+        """What is drawn now: title, progress, values, and how many plans are behind it, a letter each."""
         from rich.console import Group  # noqa: PLC0415 - with begin
         from rich.progress_bar import ProgressBar  # noqa: PLC0415 - with begin
         from rich.table import Table  # noqa: PLC0415 - with begin
@@ -138,7 +146,8 @@ class LiveView:
         for source in self.watched:
             if source in self.values:
                 values.add_row(source, said(self.values[source]))
-        marks = Text(no_wrap=True, overflow="ellipsis")
+        count = f"plan {self.begun} of {self.planned}  " if self.planned else ""
+        marks = Text(count, no_wrap=True, overflow="ellipsis")
         for letter in self.letters:
             marks.append(letter, STYLES["P" if letter == "." else letter])
         return Group(head, progress, values, marks)
@@ -153,10 +162,25 @@ class LiveView:
     def _is_live(self) -> bool:
         return self.stream.isatty() if self.is_terminal is None else self.is_terminal
 
-    def _console(self) -> Console:
-        from rich.console import Console  # noqa: PLC0415 - with begin
 
-        return Console(file=self.stream, force_terminal=self._is_live(), highlight=False)
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console  # noqa: PLC0415 - only for people who watch
+
+    columns, lines = _size(stream)
+    return Console(file=stream, force_terminal=True, highlight=False, width=columns, height=lines)
+
+
+def _size(stream: TextIO) -> ConsoleDimensions:
+    """Columns and lines of the terminal behind a stream: pytest holds the three that rich would ask."""
+    from rich.console import ConsoleDimensions  # noqa: PLC0415 - as above
+
+    try:
+        columns, lines = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):  # no terminal, or no file at all
+        columns = lines = 0
+    fallback = shutil.get_terminal_size()
+    # A pseudo-terminal that nobody gave a size has none.
+    return ConsoleDimensions(columns or fallback.columns, lines or fallback.lines)
 
 
 def said(reading: Reading[Any]) -> str:
@@ -175,9 +199,9 @@ def said(reading: Reading[Any]) -> str:
 
 
 def write_summary(
-    record: Record, report: Path | None, stream: TextIO, *, is_terminal: bool | None = None
+    record: Record, report: Path | None, stream: TextIO, *, planned: int = 0, is_terminal: bool | None = None
 ) -> None:
-    """Write the table of all plans, worst first, and where the report is."""
+    """Write the table of all plans, worst first, how many never began, and where the report is."""
     live = stream.isatty() if is_terminal is None else is_terminal
     rows = [_summary_row(plan) for plan in record.worst_first()]
     if live:
@@ -185,6 +209,8 @@ def write_summary(
     else:
         stream.writelines(_aligned([_COLUMNS, *rows]))
     counts = ", ".join(f"{count} {word}" for word, count in record.counts().items()) or "no plan was begun"
+    if planned > len(record.plans):
+        counts += f"; {planned - len(record.plans)} of {planned} plans were not begun"
     emulated = "emulated, " if record.subject["is_emulated"] else ""
     unit = f"{record.subject['product']} {record.subject['unit']['serial']} on {record.subject['rig']}"
     stream.write(f"{unit} ({emulated}{record.subject['clock']} clock): {counts}\n")
@@ -213,8 +239,7 @@ def _aligned(rows: Sequence[_Row]) -> Iterator[str]:
 
 def _draw(rows: Sequence[_Row], stream: TextIO) -> None:
     """Draw the table as wide as the terminal, in colour."""
-    from rich.console import Console  # noqa: PLC0415 - only at the end of a run that somebody watches
-    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - only at the end of a run that somebody watches
     from rich.text import Text  # noqa: PLC0415 - as above
 
     table = Table(box=None, pad_edge=False, header_style="bright_black", padding=(0, 2, 0, 0))
@@ -223,4 +248,4 @@ def _draw(rows: Sequence[_Row], stream: TextIO) -> None:
         table.add_column(name, no_wrap=not is_text, justify="right" if name == "rig time" else "left")
     for verdict, *cells in rows:
         table.add_row(Text(verdict, STYLES[TONES[verdict]]), *map(Text, cells))
-    Console(file=stream, force_terminal=True, highlight=False).print(table)
+    _console(stream).print(table)

@@ -1,5 +1,8 @@
 import io
 import itertools
+import os
+import pty
+import termios
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -71,6 +74,16 @@ def test_where_there_is_no_terminal_a_plan_is_one_plain_line():
     assert view.letters == "F"
 
 
+def test_the_summary_counts_what_never_began(sealed):
+    record = record_of(read_document(sealed / "record.json"))
+    stream = io.StringIO()
+    write_summary(record, None, stream, planned=len(record.plans) + 8)
+    assert f"; 8 of {len(record.plans) + 8} plans were not begun\n" in stream.getvalue()
+    stream = io.StringIO()
+    write_summary(record, None, stream, planned=len(record.plans))
+    assert "not begun" not in stream.getvalue()
+
+
 def test_draws_at_most_ten_pictures_a_real_second():
     stream, clock = io.StringIO(), Clock()
     view = LiveView(watched=("inverter.ac_power_w",), stream=stream, is_terminal=True, real=clock)
@@ -88,6 +101,28 @@ def test_draws_at_most_ten_pictures_a_real_second():
     text = stream.getvalue()
     assert "5.00 kW" in text
     assert "unwatched" not in text
+
+
+def test_the_picture_is_as_wide_as_the_terminal_also_after_a_change():
+    """A real terminal: pytest holds the process's own streams, whose size says nothing."""
+    near, far = pty.openpty()
+    with os.fdopen(near, "rb", buffering=0) as screen, os.fdopen(far, "w", encoding="utf-8") as stream:
+        clock = Clock()
+        view = LiveView(stream=stream, real=clock, planned=9)
+        termios.tcsetwinsize(far, (40, 50))
+        view.begin("CC-02", "Gives back what its round-trip efficiency promises", 80_000.0)
+        clock.now = 1.0
+        view.refresh(10_000.0)
+        narrow = screen.read(65536).decode()
+        termios.tcsetwinsize(far, (40, 120))
+        clock.now = 25.0
+        view.refresh(10_000.0)
+        wide = screen.read(65536).decode()
+        view.end("PASS", "", 80_000.0)
+    assert "promises" not in narrow
+    assert "Gives back what its round-trip efficiency promises" in wide
+    assert "2 h 46 min of at most 22 h 13 min  400 x real time" in wide
+    assert "plan 1 of 9" in wide
 
 
 def test_the_summary_has_the_worst_first_and_says_where_the_report_is(sealed, tmp_path):
