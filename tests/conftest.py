@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 settings.register_profile("ours", deadline=None, derandomize=True, database=None)
 settings.load_profile("ours")  # the same examples every time, however busy the machine
+
+# A shell that starts the tests in the background takes Ctrl-C away, from the runs that they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -98,7 +98,7 @@ def test_lists_all_plans_with_their_hazard_and_time():
     ended = Home(Path.cwd()).rackproof("plans")
     assert ended.code == 0
     assert re.findall(r"^([A-Z]{2}-\d\d) ", ended.out, re.MULTILINE) == [
-        "CC-02", "CC-03", "CM-06", "FO-15", "RT-01", "RT-08",
+        "CC-02", "CC-03", "CM-06", "FO-15", "RT-01", "RT-08", "RT-09",
     ]  # fmt: skip
     assert re.search(r"CM-06 +Goes to zero.*\n +stresses; .*up to 900 s", ended.out)
 

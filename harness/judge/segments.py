@@ -102,11 +102,6 @@ def segments(table: SequenceTable, source_accuracy_pu: float) -> tuple[Segment, 
     return tuple(made)
 
 
-def lvrt_category_2(requirements: Requirements, source_accuracy_pu: float) -> tuple[Segment, ...]:
-    """The low-voltage sequence of category II: 16 segments in 288 s."""
-    return segments(requirements.sequence("lvrt_2"), source_accuracy_pu)
-
-
 def steps(
     sequence: Sequence[Segment], f0_hz: float, *, phases: Sequence[int] = (1, 2, 3)
 ) -> tuple[GridStep, ...]:

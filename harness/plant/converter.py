@@ -608,9 +608,10 @@ class Converter:
         response_s = blocking.response_s if blocking else 0.0
         held = self._timers.held("block", self._now_s, response_s, is_true=blocking is not None)
         if held and blocking:
+            # The voltage may come back through a quicker band.
+            self._recovery_s = max(blocking.recovery_s, self._recovery_s if self.is_blocked else 0.0)
             self.is_blocked = True
             self.current_a = 0j
-            self._recovery_s = blocking.recovery_s
         elif self.is_blocked and blocking is None:
             self.is_blocked = False
             # Until the ramp of the current has passed the current limit.

@@ -46,7 +46,8 @@ class RideBand:
         mode: what the converter does.
         response_s: time in the band until the gates block (only bands that block). IEEE 1547-2018 allows
             0.083 s for momentary cessation and 0.16 s for cease to energize (OpenDER 2.2, rt_perf.py).
-        recovery_s: time of the linear way from zero back to full current after blocking ends.
+        recovery_s: time of the linear way from zero back to full current after blocking ends; of the bands
+            that one dip went through, the slowest counts.
         blocks_when_permitted: whether it blocks although the mode (permissive operation) leaves it the
             choice.
     """

@@ -21,7 +21,6 @@ from harness.judge.segments import (
     duties,
     examine,
     judge_findings,
-    lvrt_category_2,
     output,
     segments,
     steps,
@@ -37,7 +36,7 @@ RATED_A = RATED_VA / 3 / NOMINAL_V
 RATE = 1500.0
 REQUIREMENTS = Requirements.load()
 TABLE = REQUIREMENTS.sequence("lvrt_2")
-SEQUENCE = lvrt_category_2(REQUIREMENTS, ACCURACY)
+SEQUENCE = segments(TABLE, ACCURACY)
 BANDS = REQUIREMENTS.bands("II")
 BOTH = pytest.mark.parametrize("f0_hz", [50.0, 60.0])
 
