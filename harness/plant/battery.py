@@ -154,6 +154,7 @@ class BatteryString:
         self._count = count
         new_c = 3600.0 * cell.capacity_ah * spec.cells_in_parallel
         self._new_c = new_c * (1.0 + spread("capacity", spec.spread.capacity))
+        self._new_mean_c = float(self._new_c.mean())
         self._new_scale = (1.0 + spread("resistance", spec.spread.resistance)) / spec.cells_in_parallel
         self._tables = Curves(cell)
         self._series_share = cell.series_share
@@ -211,7 +212,7 @@ class BatteryString:
     @property
     def soh(self) -> float:
         """Capacity left as a fraction of the new string's."""
-        return float(self._capacity_c.sum() / self._new_c.sum())
+        return self._mean_c / self._new_mean_c
 
     @property
     def resistance_growth(self) -> float:
