@@ -208,13 +208,23 @@ class Output:
     reactive_var: Series
 
 
-def output(waveforms: Mapping[str, Waveform], node: str, f0_hz: float) -> Output:
-    """Reduce the six channels of a node to one-cycle values.
+def output(
+    waveforms: Mapping[str, Waveform], node: str, f0_hz: float, *, voltage_node: str | None = None
+) -> Output:
+    """Reduce three currents and three voltages to one-cycle values.
 
     The cycles are those of ``f0_hz`` from the first sample on: a ride-through signal keeps the frequency,
     and has stretches without a zero crossing.
+
+    Args:
+        waveforms: by channel.
+        node: where the unit's current flows.
+        f0_hz: nominal frequency.
+        voltage_node: on the grid's side of the unit's own switch: a unit that leaves the grid for an island
+            makes the voltage at its terminals itself, and is judged by the signal all the same. None: the
+            voltage is that of ``node``.
     """
-    voltages = [waveforms[f"{node}.u{phase}_v"] for phase in (1, 2, 3)]
+    voltages = [waveforms[f"{voltage_node or node}.u{phase}_v"] for phase in (1, 2, 3)]
     currents = [waveforms[f"{node}.i{phase}_a"] for phase in (1, 2, 3)]
     marks = half_cycle_marks(voltages[0], f0_hz, from_crossings=False)
     rms = [rms_half_cycle(current, f0_hz, marks=marks, unit="A") for current in currents]

@@ -87,7 +87,7 @@ class LowVoltageSignal:
         sequence = segments(table, SOURCE_ACCURACY_PU)
         total_s = sequence[-1].end_s
         await self.grid.load_profile(steps(sequence, self.f0_hz, phases=phases))
-        names = channels("pcs_ac")
+        names = (*channels("grid_ac", currents=False), *channels("pcs_ac", voltages=False))
         async with capture(
             self.recorder, names, sample_rate_hz=SAMPLE_RATE_HZ, before_s=BEFORE_S, after_s=total_s + AFTER_S
         ) as complete:
@@ -96,7 +96,7 @@ class LowVoltageSignal:
             waves = await complete()
         self.keep(f"low-voltage signal, {case}", waves)
         start_s = waves[names[0]].start_s + BEFORE_S
-        given = output(waves, "pcs_ac", self.f0_hz)
+        given = output(waves, "pcs_ac", self.f0_hz, voltage_node="grid_ac")
         before_w = mean(given.power_w, (start_s - 0.4, start_s))
         self.judge.stimulus(
             "power before the signal",
