@@ -63,11 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         count = len(error.mistakes)
         print(f"{count} mistake{'s' if count > 1 else ''}:", *error.mistakes, sep="\n  ", file=sys.stderr)
         return EXIT_USAGE
-    except Unsafe as error:
-        print(f"refused: {error}", file=sys.stderr)
-        return EXIT_TROUBLE
     except RackproofError as error:
-        print(str(error), file=sys.stderr)
+        print(f"{'refused: ' if isinstance(error, Unsafe) else ''}{error}", file=sys.stderr)
+        return EXIT_TROUBLE
+    except OSError as error:
+        # A folder that may not be written, a file where a folder is meant, a full disk.
+        print(f"{error.filename or 'rackproof'}: {error.strerror or error}", file=sys.stderr)
         return EXIT_TROUBLE
     except KeyboardInterrupt:
         return 130

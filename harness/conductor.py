@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import inspect
+import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -27,6 +29,10 @@ _OUTCOMES: Mapping[Verdict, _Outcome] = {Verdict.PASS: "passed", Verdict.NOT_TES
 PLAN_RUN = pytest.StashKey[PlanRun]()
 
 
+LONGEST_SERIAL = 64
+"""It is a part of a folder's name, of which Linux allows 255 bytes; ours."""
+
+
 class Conductor:
     """Registered as a plugin when a rig is named."""
 
@@ -34,6 +40,7 @@ class Conductor:
         self.rig_session = session
         self.option = option
         self.left_out: list[str] = []
+        self.misspelt: list[str] = []
         self.trouble = ""
         self.runs: list[PlanRun] = []
         self.sealed_in: Path | None = None
@@ -72,6 +79,7 @@ class Conductor:
                 f"--emulate {option.emulate}: a path is no device; put the path before --emulate, "
                 "or write --emulate=all"
             )
+        _check_places(Path(option.runs), option.serial)
         session = RigSession(
             Choice(
                 rig=option.rig,
@@ -179,12 +187,32 @@ class Conductor:
             (left if spec is not None and wanted and spec.plan_id not in wanted else kept).append(item)
         if left:
             self.left_out = sorted({spec.plan_id for item in left if (spec := _spec(item))})
+            here = {spec.plan_id for item in kept if (spec := _spec(item))}
+            # Two plans of one kind are alike in four letters of five.
+            alike = {
+                each: get_close_matches(each, self.left_out, n=1, cutoff=0.81)
+                for each in sorted(wanted - here)
+            }
+            self.misspelt = [
+                f"{each!r}; did you mean {meant[0]!r}?" for each, meant in alike.items() if meant
+            ]
             config.hook.pytest_deselected(items=left)
             items[:] = kept
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Tell the live view how many plans are to come."""
-        self.live.planned = sum(_spec(item) is not None for item in session.items)
+        """Tell the live view how many plans are to come.
+
+        Raises:
+            UsageError: two plans have one id.
+        """
+        tests: dict[str, set[str]] = {}
+        for item in session.items:
+            if (spec := _spec(item)) is not None:
+                self.live.planned += 1
+                tests.setdefault(spec.plan_id, set()).add(item.nodeid.partition("[")[0])
+        twice = [f"{plan_id}: {', '.join(sorted(each))}" for plan_id, each in tests.items() if len(each) > 1]
+        if twice:
+            raise pytest.UsageError(f"one id, several plans; allowed: one each: {'; '.join(twice)}")
 
     # One plan
 
@@ -318,6 +346,26 @@ class Conductor:
                 f"{len(self.left_out)} plan{'s are' if len(self.left_out) > 1 else ' is'} not for rig "
                 f"{self.rig_session.rig.name}: {', '.join(self.left_out)}"
             )
+        if self.misspelt:
+            write(f"its file lists what no plan here has: {', '.join(self.misspelt)}", red=True)
+
+
+def _check_places(runs: Path, serial: str | None) -> None:
+    """See that the run's folder can be made: it is made when the first plan begins.
+
+    Raises:
+        ConfigurationError: with every mistake.
+    """
+    mistakes = []
+    there = next(each for each in (runs, *runs.absolute().parents) if each.exists())
+    if not there.is_dir():
+        mistakes.append(f"--runs {runs}: {there} is a file; allowed: a folder, which is made where it is not")
+    elif not os.access(there, os.W_OK | os.X_OK):
+        mistakes.append(f"--runs {runs}: {there} may not be written by this account; name another folder")
+    if serial is not None and len(serial) > LONGEST_SERIAL:
+        mistakes.append(f"--serial of {len(serial)} characters; allowed up to {LONGEST_SERIAL}")
+    if mistakes:
+        raise ConfigurationError(*mistakes)
 
 
 def _spec(item: pytest.Item) -> PlanSpec | None:

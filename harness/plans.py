@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import pytest
 
+from harness.errors import ConfigurationError, near_miss
+
 Form = Literal["ci", "full"]
 Hazard = Literal["reads", "energises", "stresses", "destroys"]
-HAZARDS: tuple[Hazard, ...] = ("reads", "energises", "stresses", "destroys")
+HAZARDS: tuple[Hazard, ...] = get_args(Hazard)
 """Mildest first."""
+FORMS: tuple[Form, ...] = get_args(Form)
 
 PLAN_ATTRIBUTE = "__rackproof_plan__"
 
 TestT = TypeVar("TestT", bound=Callable[..., Any])
+
+
+class PlanMistake(ConfigurationError, pytest.Collector.CollectError):
+    """A plan says of itself what cannot be; pytest shows it without a traceback when it collects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +66,21 @@ def plan(
     Its arguments are fixtures: roles (``battery``, ``inverter``, ``grid``, ``analyzer``, ``recorder``,
     ``fault_inserter``), ``judge``, ``product``, ``rig``, ``f0_hz`` and ``form``. A plan that asks for
     ``f0_hz`` runs once for each frequency of the rig.
+
+    Raises:
+        PlanMistake: with every mistake, while pytest collects.
     """
     by_form: Mapping[Form, float] = (
         {"ci": float(limit_s), "full": float(limit_s)} if isinstance(limit_s, int | float) else dict(limit_s)
     )
 
     def make(test: TestT) -> TestT:
+        mistakes = [
+            f"{test.__module__}.{test.__name__}: plan {plan_id}: {mistake}"
+            for mistake in _mistakes(test, hazard, measures, by_form)
+        ]
+        if mistakes:
+            raise PlanMistake(*mistakes)
         spec = PlanSpec(
             plan_id, title, hazard, measures, by_form, standard, ci_form_omits, (test.__doc__ or "").strip()
         )
@@ -71,6 +88,25 @@ def plan(
         return pytest.mark.plan(plan_id)(test)  # type: ignore[no-any-return]  # a mark gives back what it marks
 
     return make
+
+
+def _mistakes(
+    test: Callable[..., Any], hazard: str, measures: tuple[str, ...] | str, limit_s: Mapping[Form, float]
+) -> Iterator[str]:
+    if not inspect.iscoroutinefunction(test):
+        yield "a plain function; a plan waits in rig time: async def"
+    if hazard not in HAZARDS:
+        yield f"hazard {hazard!r}; allowed: {', '.join(HAZARDS)}{near_miss(hazard, HAZARDS)}"
+    if isinstance(measures, str):
+        yield f"measures {measures!r}; allowed: a tuple of names, for one of them ({measures!r},)"
+    else:
+        for name in sorted({name for name in measures if measures.count(name) > 1}):
+            yield f"measure {name!r} {measures.count(name)} times; allowed: each once"
+    for form in FORMS:
+        if not limit_s.get(form, 0.0) > 0.0:
+            yield f"limit_s for form {form}: {limit_s.get(form, 'nothing')}; allowed: seconds above 0"
+    for form in sorted(set(limit_s) - set(FORMS)):
+        yield f"limit_s for form {form!r}; allowed: {', '.join(FORMS)}{near_miss(form, FORMS)}"
 
 
 def spec_of(test: object) -> PlanSpec | None:

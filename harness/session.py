@@ -451,6 +451,19 @@ class PlanRun:
         cls, session: RigSession, spec: PlanSpec, name: str, f0_hz: float, params: Mapping[str, object]
     ) -> PlanRun:
         """Open the plan's part of the record."""
+
+        def on_judgement(judgement: Judgement) -> None:
+            recorder.judgement(judgement)
+            if session.seeded_faults and judgement.verdict is not Verdict.PASS:
+                raise Caught(judgement.text)
+
+        judge = Judge(
+            spec.measures,
+            session.requirements,
+            f0_hz=f0_hz,
+            given=given_values(session.product, session.site, session.rig, f0_hz),
+            on_judgement=on_judgement,
+        )
         run = session.open_run()
         form = session.form
         recorder = run.plan(
@@ -470,19 +483,6 @@ class PlanRun:
                 for v in session.requirements.versions()
             ],
             at_s=session.rig_now_s(),
-        )
-
-        def on_judgement(judgement: Judgement) -> None:
-            recorder.judgement(judgement)
-            if session.seeded_faults and judgement.verdict is not Verdict.PASS:
-                raise Caught(judgement.text)
-
-        judge = Judge(
-            spec.measures,
-            session.requirements,
-            f0_hz=f0_hz,
-            given=given_values(session.product, session.site, session.rig, f0_hz),
-            on_judgement=on_judgement,
         )
         return cls(session, spec, name, f0_hz, judge, recorder, params)
 

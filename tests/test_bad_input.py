@@ -15,7 +15,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from .processes import FOR_ALL_PLANS, LAB1, LFP_RACK, Ended, Home, changed
+from harness.errors import ConfigurationError
+from harness.plans import plan
+
+from .processes import FOR_ALL_PLANS, LAB1, LFP_RACK, Ended, Home, changed, finish
 
 
 @pytest.fixture
@@ -142,6 +145,93 @@ def test_what_cannot_be_done_with_a_rig_is_a_usage_error_that_says_what_can(home
         mistakes_in(home.pytest("testplans", "--rig=lab1", "--seed-fault=frozen:bms")),
         ("--seed-fault", "add --emulate"),
     )
+
+
+def test_a_folder_of_runs_or_a_serial_that_cannot_be_is_told_before_anything_is_opened(home):
+    path = home.path / "taken"
+    path.write_text("")
+    command = ("pytest", "testplans", "--rig=lab1", "--emulate", f"--runs={path}", f"--serial={'S' * 300}")
+    ended = finish(home.start(*command), path)
+    told(
+        mistakes_in(ended),
+        (f"--runs {path}: {path} is a file", "allowed: a folder"),
+        ("--serial of 300 characters", "allowed up to 64"),
+    )
+
+
+WRONG = """
+from harness.plans import plan
+
+
+@plan("XX-01", "wrong", hazard="energizes", measures=("a", "a"), limit_s={"ci": 9.0})
+def test_wrong(battery):
+    pass
+"""
+
+
+def test_what_a_plan_says_wrongly_of_itself_is_told_when_it_is_collected(home):
+    ended = home.pytest(*home.plans(WRONG), "--rig=lab1", "--emulate")
+    assert ended.code == pytest.ExitCode.INTERRUPTED
+    for mistake in (
+        "a plain function; a plan waits in rig time: async def",
+        "hazard 'energizes'; allowed: reads, energises, stresses, destroys; did you mean 'energises'?",
+        "measure 'a' 2 times; allowed: each once",
+        "limit_s for form full: nothing; allowed: seconds above 0",
+    ):
+        assert f"test_own.test_wrong: plan XX-01: {mistake}" in ended.said
+    assert "Traceback" not in ended.said
+    assert "harness/plans.py" not in ended.said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"measures": "alive"}, "allowed: a tuple of names"),
+        ({"limit_s": 0.0}, "limit_s for form ci: 0.0"),
+        (
+            {"limit_s": {"ci": 9.0, "full": 9.0, "fill": 9.0}},
+            "'fill'; allowed: ci, full; did you mean 'full'?",
+        ),
+    ],
+)
+def test_what_a_plan_says_wrongly_is_never_a_plan(change, said):
+    async def test_wrong():
+        """Never run."""
+
+    right = {"hazard": "reads", "measures": ("a",), "limit_s": 1.0}
+    assert plan("XX-01", "right", **right)(test_wrong)
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        plan("XX-01", "wrong", **right | change)(test_wrong)
+
+
+TWICE = """
+from harness.plans import plan
+
+said = {"hazard": "reads", "measures": ("a",), "limit_s": 1.0}
+
+
+@plan("XX-01", "one", **said)
+async def test_here(judge):
+    pass
+
+
+@plan("XX-01", "one more", **said)
+async def test_there(judge):
+    pass
+"""
+
+
+def test_one_id_for_two_plans_is_told(home):
+    rig = changed(LAB1, home.path / "all.toml", FOR_ALL_PLANS)
+    ended = home.pytest(*home.plans(TWICE), f"--rig={rig}", "--emulate")
+    assert ended.code == pytest.ExitCode.USAGE_ERROR
+    assert re.search("one id, several plans.*XX-01: .*::test_here, .*::test_there", ended.said)
+
+
+def test_a_rig_file_with_a_misspelt_plan_says_so_beside_the_plan_that_it_left_out(home):
+    rig = changed(LAB1, home.path / "lab1.toml", ('"CM-06"]', '"CM-6"]'))
+    ended = home.pytest("testplans/communication", f"--rig={rig}", "--emulate")
+    assert "its file lists what no plan here has: 'CM-6'; did you mean 'CM-06'?" in ended.said
 
 
 def test_plans_without_a_rig_are_a_usage_error_that_says_what_to_add(home):

@@ -233,3 +233,11 @@ def test_a_reader_who_has_seen_enough_is_no_error_to_read_about(tmp_path):
     assert process.wait(timeout=120.0) == 1
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_what_the_file_system_refuses_is_one_line(tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    assert main(["verify", str(taken)]) == 1
+    said = capsys.readouterr()
+    assert said.out + said.err == f"{taken / 'record.json'}: Not a directory\n"

@@ -206,7 +206,7 @@ class ModbusTcpLine:
 
     async def _connect(self, connection: _Connection) -> None:
         if not await connection.connect():
-            raise WireClosed(f"{self}: no connection within {self._timeout_s:g} s")
+            raise WireClosed(f"{self}: no connection: refused, or no answer within {self._timeout_s:g} s")
 
     def fence(self) -> None:
         """Cut the connection for good, from any thread: nothing is sent on this line any more."""
