@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drivers.sunspec_storage.points import MARKER, Model, Point
+from drivers.sunspec_storage.points import Model, Point
 from harness.errors import CodecError, DeviceRefused
 
 
@@ -171,13 +171,6 @@ class Block:
         """Give a string, empty where the device does not implement it."""
         point = self.model.points[name]
         return to_text(point, self._registers_of(point))
-
-
-def check_marker(device: str, base: int, registers: Sequence[int]) -> None:
-    """Raise CodecError where the first two registers are not ``SunS``."""
-    if tuple(registers) != MARKER:
-        words = " ".join(f"0x{register:04X}" for register in registers)
-        raise CodecError(f"{device}: no SunSpec map at {base}: {words} came for SunS (0x5375 0x6E53)")
 
 
 def check_header(device: str, known: Model, registers: Sequence[int]) -> None:

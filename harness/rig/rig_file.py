@@ -52,7 +52,6 @@ class CanWire(Part):
         options: further arguments of the interface, for example ``host`` and ``port`` of socketcand.
         sharing: whether several devices may stand on the wire.
         clients: how many devices at most.
-        watched: whether the interlock takes silence on this wire for a trip.
     """
 
     kind: Literal["can"]
@@ -62,7 +61,6 @@ class CanWire(Part):
     options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     sharing: Sharing = "shared"
     clients: Count = 8
-    watched: bool = False
 
     @field_validator("interface")
     @classmethod
@@ -82,7 +80,6 @@ class ModbusTcpWire(Part):
         timeout_s: bound of each exchange.
         sharing: whether several devices may stand on the wire.
         clients: how many devices at most.
-        watched: whether the interlock takes silence on this wire for a trip.
     """
 
     kind: Literal["modbus_tcp"]
@@ -91,7 +88,6 @@ class ModbusTcpWire(Part):
     timeout_s: Positive = 1.0
     sharing: Sharing = "shared"
     clients: Count = 32
-    watched: bool = False
 
 
 class VisaWire(Part):
@@ -104,7 +100,6 @@ class VisaWire(Part):
         terminator: what ends a message, both ways.
         sharing: whether several devices may stand on the wire.
         clients: how many devices at most.
-        watched: whether the interlock takes silence on this wire for a trip.
     """
 
     kind: Literal["visa"]
@@ -114,7 +109,6 @@ class VisaWire(Part):
     terminator: Annotated[str, Field(min_length=1)] = "\n"
     sharing: Sharing = "exclusive"
     clients: Count = 1
-    watched: bool = False
 
     @field_validator("resource")
     @classmethod

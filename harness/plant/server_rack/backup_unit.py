@@ -69,10 +69,6 @@ class Pack:
         """Energy now less that at time zero."""
         return self.energy_j - self._start_j
 
-    def most_power_w(self) -> float:
-        """Largest power that the cells can give."""
-        return self.ocv_v**2 / (4.0 * self.resistance_ohm)
-
     def current_for_a(self, power_w: float, soc: float | None = None) -> float:
         """Current that gives a power at a state of charge: the smaller root of P = (E - R I) I."""
         ocv_v = self.ocv_v if soc is None else self._ocv_v(soc)
