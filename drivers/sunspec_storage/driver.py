@@ -1,11 +1,11 @@
-"""Speaks to a storage inverter through the SunSpec models 1, 103, 123, 701, 702, 703 and 704."""
+"""Speaks to a storage inverter through the SunSpec models 1, 103, 123, 701, 702, 703, 704 and 715."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from drivers.sunspec_storage import codec, points
+from drivers.sunspec_storage import codec, heartbeat, points
 from drivers.sunspec_storage.codec import Block
 from drivers.sunspec_storage.options import Options
 from drivers.sunspec_storage.points import Model, Point
@@ -31,6 +31,11 @@ class Driver:
 
     Everything measured comes from two blocks, 701 and 103, each read once for all calls of one instant of
     rig time. SunSpec counts generation positive, which is this project's sign: nothing is turned round.
+
+    It is a watchdog itself, by its reversion timer, and has another one beside it.
+
+    Attributes:
+        heartbeat: the watchdog of model 715.
     """
 
     def __init__(self, name: str, wire: ModbusLine, options: Options, voice: Voice) -> None:
@@ -43,6 +48,9 @@ class Driver:
         self._charge_rating_w = 0.0
         self._discharge_rating_w = 0.0
         self._before_arming: dict[str, float] = {}
+        self.heartbeat = heartbeat.Heartbeat(
+            name, self._block, self._write, options.heartbeat_timeout_s, voice
+        )
 
     async def open(self) -> None:
         """Find the map, check every model's length, and read the ratings.
@@ -186,13 +194,13 @@ class Driver:
         return self.voice.reading("power_setpoint_w", power_w, controls.at_s)
 
     async def turn_on(self) -> None:
-        """Connect through 123.Conn.
+        """Connect through 123.Conn, and end a stop of model 715, where there is one.
 
         Not through 703.ES: that is the network operator's permit, which starts the enter-service
         criteria and their delay, and a setting that a plan must leave as it was.
 
         Raises:
-            DeviceRefused: 703.ES forbids it, the device says no, or Conn does not read back.
+            DeviceRefused: 703.ES forbids it, the device says no, or it does not read back.
         """
         if 703 in self._places:
             self._blocks.clear()  # somebody else's permit is asked for anew, whatever came at this instant
@@ -200,6 +208,8 @@ class Driver:
             if permit.is_implemented("ES") and permit.symbol("ES") == "DISABLED":
                 raise DeviceRefused(f"{self.name}: turn_on refused before sending: 703.ES is DISABLED")
         await self._connect("turn_on", "CONNECT")
+        if 715 in self._places:
+            await heartbeat.start(self.name, self._block, self._write)
 
     async def turn_off(self) -> None:
         """Cease to energise and disconnect, through 123.Conn.

@@ -1,9 +1,15 @@
 """A storage inverter at the far end of a Modbus line: the SunSpec map, served from the plant.
 
+What a unit does that no longer hears its controller's heartbeat, the text of model 715 leaves open. Ours is
+the same as for a STOP: down the ramp, then off, until a START. A unit that was set up for it
+(``heartbeat_timeout_s``) waits for the next one from the first on, for good: there is no word that ends it. A
+START is a sign of the controller too.
+
 Does not model: curves and droop (705 to 712: the plant has them as the product was delivered), constant power
-factor while it charges (704.PFWAbs), ramps that can be set, reactive energy, DC contactors operated through
-802.SetOp. Line-to-line voltages take the phases as 120 degrees apart, and
-power is shared among the phases by their apparent power. Beyond a register's range a value saturates.
+factor while it charges (704.PFWAbs), ramps that can be set, reactive energy, latched alarms and their reset
+(715.AlarmReset), DC contactors operated through 802.SetOp. Line-to-line voltages take the phases as 120
+degrees apart, and power is shared among the phases by their apparent power. Beyond a register's range a value
+saturates.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from drivers.sunspec_storage.points import Point
 from harness.clock import now_s
 from harness.plant.converter_spec import EnterService
 from harness.plant.grid_support import ConstantPowerFactor, GridSupportSpec, Priority
+from harness.roles import OperatingState
 from harness.wires import CanPort, Frame, ModbusRefusal, Refusal, Table
 
 if TYPE_CHECKING:
@@ -56,7 +63,7 @@ _ENTER_SERVICE = frozenset(
     f"703.{name}" for name in ("ESVHi", "ESVLo", "ESHzHi", "ESHzLo", "ESDlyTms", "ESRndTms", "ESRmpTms")
 )
 
-_AT_PRESENT = frozenset({704, 802})
+_AT_PRESENT = frozenset({704, 715, 802})
 """Models that show more than the last refresh: timers that run, cells that are looked at when asked for."""
 
 
@@ -76,6 +83,10 @@ class Emulator:
         silent: no answers.
         locked: settings are refused, as behind an installer's code; power commands are taken. The exception
             code is ours: SunSpec has no word for it.
+        local: somebody has it at its own panel (715.LocRemCtl): every write but the heartbeat is refused, and
+            no heartbeat is missed. The exception code is ours here too.
+        lifeless: what looks after the heartbeats has stopped, and all else goes on: DERHb stands still, and
+            nobody notices that ControllerHb does.
     """
 
     def __init__(self, name: str, plant: RigPlant, options: Options) -> None:
@@ -84,6 +95,8 @@ class Emulator:
         self.swapped_sign = False
         self.silent = False
         self.locked = False
+        self.local = False
+        self.lifeless = False
         self._plant = plant
         self._options = options
         self._sample: Sample | None = None
@@ -95,6 +108,8 @@ class Emulator:
         self._heard_soc: tuple[float, float] | None = None
         self._heard_battery: tuple[float, float] | None = None
         self._deadlines_s: dict[_Timed, float] = {}
+        self._is_supervised = False
+        self._controller_due_s = self._stopped_s = math.inf
         self._banks = lay_out(plant, options)
         self._alarm_words = alarm_words(plant)
         self._writable = {
@@ -184,8 +199,16 @@ class Emulator:
             bank.put_text("MnAlrmInfo", ",".join(sorted(sample.maker_alarms))[:64])
         elif bank.model.number == 704:
             self._count_down(bank)
+        elif bank.model.number == 715:
+            bank.put(LocRemCtl=int(self.local))
+            if not self.lifeless:
+                bank.put(DERHb=self._heartbeat())
         elif bank.model.number == 703:
             bank.put(ESDlyRemTms=math.ceil(self._plant.converter.enter_service_left_s))
+
+    def _heartbeat(self) -> int:
+        """Seconds of rig time, from zero again at the end of the register."""
+        return math.floor(self._plant.now_s + 1e-6) % (points.KINDS["uint32"].highest + 1)
 
     def write(self, table: Table, address: int, values: Sequence[int]) -> None:
         """Take a write of whole writable points, all of them or none."""
@@ -199,14 +222,19 @@ class Emulator:
             bank, point = self._writable[place]
             if place + point.size > end or bank.raw(point.name) == point.kind.unimplemented:
                 raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
-            if self.locked and str(point) not in points.POWER_COMMANDS:
+            is_shut = self.locked and str(point) not in points.POWER_COMMANDS
+            if is_shut or (self.local and str(point) != "715.ControllerHb"):
                 raise ModbusRefusal(Refusal.ILLEGAL_ADDRESS)
             raw = codec.to_int(point, values[place - address : place - address + point.size])
             self._check(bank, point, raw)
             taken.append((bank, point, raw))
             place += point.size
+        heard = self._banks[715].raw("ControllerHb")
         for bank, point, raw in taken:
             bank.put(**{point.name: raw})
+        if self._banks[715].raw("ControllerHb") != heard:
+            self._is_supervised = True
+            self._wait_for_controller()
         self._act({str(point) for _, point, _ in taken})
 
     def _check(self, bank: Bank, point: Point, raw: int) -> None:
@@ -219,6 +247,8 @@ class Emulator:
             is_good = lowest <= codec.scaled(raw, bank.exponent(point.name)) <= highest
         elif allowed is not None:
             is_good = raw in allowed
+        elif str(point) == "715.OpCtl" and self._is_stopped:
+            is_good = raw in {point.code("STOP"), point.code("START")}
         elif point.is_bitfield:
             is_good = raw >> (max(point.symbols, default=-1) + 1) == 0
         else:
@@ -288,7 +318,7 @@ class Emulator:
             injected_j=converter.energy_injected_j,
             absorbed_j=converter.energy_absorbed_j,
             temperature_degc=converter.temperature_degc,
-            state=converter.state,
+            state=self._state(),
             is_on=converter.is_on,
             is_grid_forming=converter.is_grid_forming,
             alarms=frozenset([words[alarm] for alarm in converter.alarms if alarm in words]),
@@ -305,6 +335,15 @@ class Emulator:
             battery_warnings=bms.warnings,
         )
 
+    def _state(self) -> OperatingState:
+        state = self._plant.converter.state
+        if state in {OperatingState.RUNNING, OperatingState.THROTTLED}:
+            if self._is_stopped:
+                return OperatingState.SHUTTING_DOWN
+            if self._was_told("ENTER_STANDBY"):
+                return OperatingState.STANDBY
+        return state
+
     def _cell_voltages_v(self) -> tuple[float, float, float]:
         """Lowest, mean and highest."""
         cells_v = self._plant.string.cell_voltages_v
@@ -312,13 +351,11 @@ class Emulator:
 
     def _act(self, written: Collection[str]) -> None:
         """Let the plant follow what was written."""
-        converter = self._plant.converter
         controls = self._banks[704]
-        if not {"123.Conn", "703.ES"}.isdisjoint(written):
-            if self._banks[123].raw("Conn") == 1 and self._banks[703].raw("ES") == 1:
-                converter.turn_on()
-            else:
-                converter.turn_off()
+        if "715.OpCtl" in written and not self._is_stopped and self._is_supervised:
+            self._wait_for_controller()
+        if not {"123.Conn", "703.ES", "715.OpCtl"}.isdisjoint(written):
+            self._connect()
         if not _ENTER_SERVICE.isdisjoint(written):
             self._take_enter_service()
         if "802.AlmRst" in written:
@@ -328,6 +365,48 @@ class Emulator:
             if not {f"704.{name}" for name in names}.isdisjoint(written):
                 self._start_timer(controls, timed)
         self._command()
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._was_told("STOP")
+
+    def _was_told(self, word: str) -> bool:
+        controls = self._banks[715]
+        return controls.raw("OpCtl") == controls.model.points["OpCtl"].code(word)
+
+    def _connect(self) -> None:
+        """Turn on or off as 123, 703 and 715 say; a STOP takes power down its ramp first."""
+        converter = self._plant.converter
+        if self._banks[123].raw("Conn") != 1 or self._banks[703].raw("ES") != 1:
+            converter.turn_off()
+        elif not self._is_stopped:
+            converter.turn_on()
+        elif converter.is_on:
+            spec = self._plant.spec.converter
+            ramp_s = abs(converter.power_w) / spec.ramp_w_per_s
+            # The response is the time to nine tenths: after two of them a hundredth is left.
+            over_s = self._stopped_s = self._plant.now_s + ramp_s + 2.0 * spec.response_s
+            self._plant.at(over_s, lambda: self._cease(over_s))
+
+    def _cease(self, over_s: float) -> None:
+        """Turn off at a ramp's end, unless it was started since."""
+        if self._is_stopped and self._stopped_s == over_s:
+            self._plant.converter.turn_off()
+
+    def _wait_for_controller(self) -> None:
+        """Give the controller its whole time to show another heartbeat."""
+        if self._options.heartbeat_timeout_s is None:
+            return
+        due_s = self._controller_due_s = self._plant.now_s + self._options.heartbeat_timeout_s
+        self._plant.at(due_s, lambda: self._miss_controller(due_s))
+
+    def _miss_controller(self, due_s: float) -> None:
+        """Stop, unless a heartbeat came since, or nobody looks after them."""
+        if self._controller_due_s == due_s and not self.local and not self.lifeless:
+            controls = self._banks[715]
+            controls.put(OpCtl=controls.model.points["OpCtl"].code("STOP"))
+            self._connect()
+            self._command()
 
     def _command(self) -> None:
         """Set the converter's power from the controls as they stand."""
@@ -373,7 +452,7 @@ class Emulator:
         controls, immediate, storage = self._banks[704], self._banks[123], self._banks[124]
         capacity = self._banks[702]
         rating_w = min(capacity.value("WMax"), self._banks[121].value("WMax"))
-        if controls.raw("WSetEna") == 0:
+        if controls.raw("WSetEna") == 0 or self._is_stopped or self._was_told("ENTER_STANDBY"):
             power_w = 0.0
         elif controls.raw("WSetMod") == 1:
             power_w = controls.value("WSet")

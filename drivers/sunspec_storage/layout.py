@@ -367,6 +367,8 @@ def lay_out(plant: RigPlant, options: Options) -> dict[int, Bank]:
     _fill_enter_service(banks[703], plant)
     _fill_controls(banks[704], ratings, plant.spec.converter.grid_support)
     _fill_capacity_left(banks[713], ratings)
+    # At power-up nobody has stopped it, nobody has it at its own panel, and no controller was heard.
+    banks[715].put(LocRemCtl=0, DERHb=0, ControllerHb=0, OpCtl=1)
     _fill_battery(banks[802], plant, ratings)
     return banks
 

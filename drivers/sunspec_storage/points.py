@@ -139,7 +139,7 @@ BASES = (40000, 0, 50000)
 END = 0xFFFF
 """The ID that ends the chain of models."""
 
-MODELS = (1, 103, 120, 121, 123, 124, 701, 702, 703, 704, 713, 802)
+MODELS = (1, 103, 120, 121, 123, 124, 701, 702, 703, 704, 713, 715, 802)
 """Models of the map here: identity, inverter, ratings, settings, controls, storage, and the DER models
 of IEEE 1547-2018."""
 
@@ -162,6 +162,7 @@ POWER_COMMANDS = frozenset(
         *(f"704.{name}" for name in ("VarSetEna", "VarSetMod", "VarSet", "VarSetPct")),
         *(f"704.{name}" for name in ("PFWInjEna", "PFWInj.PF", "PFWInj.Ext")),
         *(f"704.{name}" for name in ("PFWAbsEna", "PFWAbs.PF", "PFWAbs.Ext")),
+        *(f"715.{name}" for name in ("ControllerHb", "OpCtl")),
     }
 )
 """Writable points that restoring settings leaves alone."""

@@ -9,7 +9,7 @@ import pytest
 
 from drivers.sunspec_storage import Driver, Options
 from harness.clock import now_s, run_virtual
-from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
+from harness.errors import CodecError, DeviceFault, DeviceRefused, WireClosed, WireTimeout
 from harness.plant import BatterySpec
 from harness.readings import Voice
 from harness.roles import GridStep, OperatingState
@@ -19,12 +19,13 @@ from harness.wires.faults import StreamFaults
 from .sunspec_bench import SPEC, Registers, pysunspec2_image, stand, with_converter
 
 # Addresses of single points behind a base of 40000, from the published tables.
-CONN, INV_ST, W_701, DCW_103, W_802, HB = 40186, 40238, 40244, 40101, 40583, 40554
+CONN, INV_ST, W_701, DCW_103, W_802, HB = 40186, 40238, 40244, 40101, 40592, 40563
 WMAX_702, W_MAX_RATING_702, ES_703, ENTER_HIGH_703 = 40415, 40391, 40443, 40444
 W_SET, W_SET_ENA, W_SET_RVRT, W_SET_RVRT_TMS, W_SET_RVRT_REM = 40484, 40482, 40486, 40491, 40493
 PF_ENA, PF_RVRT_TMS, PF_VALUE, PF_EXT, VAR_PRIORITY = 40462, 40464, 40519, 40520, 40497
 ENTER_DELAY_703, ENTER_LEFT_703, ENTER_RAMP_703 = 40450, 40456, 40454
 LIMIT_ENA, LIMIT = 40474, 40475
+LOC_REM, DER_HB, CONTROLLER_HB, OP_CTL = 40538, 40539, 40541, 40544
 STOR_CTL_MOD, IN_W_RTE = 40213, 40221
 
 
@@ -504,7 +505,7 @@ def test_a_write_is_taken_whole_or_not_at_all():
     run_virtual(main)
 
 
-@pytest.mark.parametrize(("address", "count"), [(40600, 3), (39999, 2), (0, 2), (50000, 2), (40602, 1)])
+@pytest.mark.parametrize(("address", "count"), [(40609, 3), (39999, 2), (0, 2), (50000, 2), (40611, 1)])
 def test_no_register_outside_the_map_is_read(address, count):
     async def main():
         async with stand() as at:
@@ -518,9 +519,9 @@ def test_reads_may_begin_and_end_anywhere():
     async def main():
         async with stand() as at:
             whole = []
-            for address in range(40000, 40602, 86):
-                whole += await at.line.read_holding(1, address, min(86, 40602 - address))
-            for first, count in ((0, 5), (68, 4), (230, 125), (387, 60), (600, 2)):
+            for address in range(40000, 40611, 86):
+                whole += await at.line.read_holding(1, address, min(86, 40611 - address))
+            for first, count in ((0, 5), (68, 4), (230, 125), (387, 60), (609, 2)):
                 assert await at.line.read_holding(1, 40000 + first, count) == whole[first : first + count]
 
     run_virtual(main)
@@ -531,6 +532,208 @@ def test_other_tables_are_refused():
         async with stand() as at:
             with pytest.raises(DeviceRefused, match="illegal function"):
                 await at.line.read_coils(1, 40000, 1)
+
+    run_virtual(main)
+
+
+# --- model 715 ----------------------------------------------------------------------------------------
+
+STOP, START, ENTER_STANDBY, EXIT_STANDBY = 0, 1, 2, 3
+
+
+def test_the_unit_counts_its_heartbeat_whatever_its_telemetry_does():
+    """One that stands is another fault than a frozen measurement."""
+
+    async def main():
+        async with stand(refresh_s=7.0) as at:
+            counts = []
+            for flag in ("silent", "frozen", "lifeless"):
+                await asyncio.sleep(10.0)
+                counts.append(await at.line.read_holding(1, DER_HB, 2))
+                setattr(at.emulator, flag, flag != "silent")
+            await asyncio.sleep(10.0)
+            counts.append(await at.line.read_holding(1, DER_HB, 2))
+            assert counts == [[0, 10], [0, 20], [0, 30], [0, 30]]
+
+    run_virtual(main)
+
+
+def test_a_stop_takes_power_down_the_ramp_and_only_a_start_brings_it_back():
+    async def main():
+        async with stand(with_converter(ramp_w_per_s=1000.0)) as at:
+            write = at.line.write_holding
+            await at.run_at(0.0)
+            await at.driver.set_power_w(4000.0)
+            await asyncio.sleep(6.0)
+            await write(1, OP_CTL, [STOP])
+            await asyncio.sleep(2.0)
+            assert at.now().converter.power_w == pytest.approx(2000.0, abs=150.0)
+            assert (await at.driver.state()).value is OperatingState.SHUTTING_DOWN
+            await asyncio.sleep(3.0)
+            assert (await at.driver.state()).value is OperatingState.OFF
+            assert (await at.driver.is_on()).value is False
+            for word in (ENTER_STANDBY, EXIT_STANDBY):
+                with pytest.raises(DeviceRefused, match="illegal value"):
+                    await write(1, OP_CTL, [word])
+            await write(1, CONN, [1])
+            await asyncio.sleep(10.0)
+            assert at.now().converter.power_w == 0.0
+            await write(1, OP_CTL, [START])
+            await asyncio.sleep(15.0)
+            assert at.now().converter.power_w == pytest.approx(4000.0, rel=0.01)
+
+    run_virtual(main)
+
+
+def test_a_start_on_the_way_down_is_not_turned_off_at_its_end():
+    async def main():
+        async with stand(with_converter(ramp_w_per_s=1000.0)) as at:
+            await at.run_at(0.0)
+            await at.driver.set_power_w(4000.0)
+            await asyncio.sleep(6.0)
+            await at.line.write_holding(1, OP_CTL, [STOP])
+            await asyncio.sleep(1.0)
+            await at.line.write_holding(1, OP_CTL, [START])
+            await asyncio.sleep(10.0)
+            assert at.now().converter.power_w == pytest.approx(4000.0, rel=0.01)
+
+    run_virtual(main)
+
+
+def test_standing_by_is_on_without_power():
+    async def main():
+        async with stand() as at:
+            await at.run_at(-3000.0)
+            await at.line.write_holding(1, OP_CTL, [ENTER_STANDBY])
+            await asyncio.sleep(3.0)
+            assert at.now().converter.power_w == pytest.approx(0.0, abs=1.0)
+            assert (await at.driver.state()).value is OperatingState.STANDBY
+            assert (await at.driver.is_on()).value is True
+            await at.line.write_holding(1, OP_CTL, [EXIT_STANDBY])
+            await asyncio.sleep(3.0)
+            assert at.now().converter.power_w == pytest.approx(-3000.0, rel=0.01)
+
+    run_virtual(main)
+
+
+def test_a_unit_at_its_own_panel_takes_no_command_and_misses_no_controller():
+    """The model's word for it: it has to be left before the unit is controlled remotely."""
+
+    async def main():
+        async with stand(heartbeat_timeout_s=4.0) as at:
+            await at.run_at(2000.0)
+            await at.driver.heartbeat.arm_watchdog(4.0)
+            at.emulator.local = True
+            assert await at.line.read_holding(1, LOC_REM, 1) == [1]
+            await asyncio.sleep(20.0)
+            for address, word in ((OP_CTL, STOP), (CONN, 0)):
+                with pytest.raises(DeviceRefused):
+                    await at.line.write_holding(1, address, [word])
+            with pytest.raises(DeviceRefused, match="LocRemCtl is LOCAL"):
+                await at.driver.heartbeat.arm_watchdog(4.0)
+            assert at.now().converter.power_w == pytest.approx(2000.0, rel=0.01)
+            at.emulator.local = False
+            await asyncio.sleep(1.0)
+            await at.driver.heartbeat.arm_watchdog(4.0)
+            await asyncio.sleep(6.0)
+            assert at.now().converter.power_w == 0.0
+
+    run_virtual(main)
+
+
+def test_a_unit_that_nobody_set_up_runs_on_without_a_controller():
+    """The text of model 715 asks for two counters, and says nothing of what follows where one stands."""
+
+    async def main():
+        async with stand() as at:
+            await at.run_at(2000.0)
+            await at.line.write_holding(1, CONTROLLER_HB, [0, 17])
+            await asyncio.sleep(600.0)
+            assert at.now().converter.power_w == pytest.approx(2000.0, rel=0.01)
+            with pytest.raises(DeviceRefused, match=r"allowed none, .* options\.heartbeat_timeout_s"):
+                await at.driver.heartbeat.arm_watchdog(4.0)
+
+    run_virtual(main)
+
+
+def test_a_count_that_stands_is_no_heartbeat():
+    async def main():
+        async with stand(heartbeat_timeout_s=4.0) as at:
+            await at.run_at(2000.0)
+            for _ in range(4):
+                await at.line.write_holding(1, CONTROLLER_HB, [0, 17])
+                await asyncio.sleep(1.0)
+            assert at.now().converter.is_on
+            await asyncio.sleep(1.0)
+            assert await at.line.read_holding(1, OP_CTL, 1) == [STOP]
+            assert not at.now().converter.is_on
+
+    run_virtual(main)
+
+
+def test_the_controllers_heartbeat_counts_seconds():
+    """However often whoever feeds looks after it, and from wherever it stands."""
+
+    async def main():
+        async with stand(heartbeat_timeout_s=4.0) as at:
+            await at.line.write_holding(1, CONTROLLER_HB, [0xFFFF, 0xFFFD])
+            await at.driver.heartbeat.arm_watchdog(4.0)
+            counts = []
+            for _ in range(9):
+                await at.driver.heartbeat.feed_watchdog()
+                counts.append(await at.line.read_holding(1, CONTROLLER_HB, 2))
+                await asyncio.sleep(0.5)
+            assert [low for _, low in counts[:-1]] == [0xFFFE, 0xFFFE, 0, 0, 1, 1, 2, 2]
+
+    run_virtual(main)
+
+
+def test_a_unit_without_a_heartbeat_of_its_own_is_no_hardware_layer():
+    """It answers and obeys, and would miss no controller: found at arming, and while it is fed."""
+
+    async def main():
+        async with stand(heartbeat_timeout_s=4.0) as at:
+            await at.run_at(2000.0)
+            assert await at.line.read_holding(1, DER_HB, 2) == [0, 8]
+            at.emulator.lifeless = True
+            with pytest.raises(DeviceFault, match=r"715\.DERHb\) stands at 8 for 3 s"):
+                await at.driver.heartbeat.arm_watchdog(4.0)
+            at.emulator.lifeless = False
+            await at.driver.heartbeat.arm_watchdog(4.0)
+            at.emulator.lifeless = True
+            for _ in range(3):
+                await asyncio.sleep(1.0)
+                await at.driver.heartbeat.feed_watchdog()
+            await asyncio.sleep(1.0)
+            with pytest.raises(DeviceFault, match=r"715\.DERHb\) stands at \d+ for \d\.\d s; allowed 3 s"):
+                await at.driver.heartbeat.feed_watchdog()
+            at.emulator._banks[715].put(DERHb=0xFFFF_FFFF)
+            await asyncio.sleep(1.0)
+            with pytest.raises(DeviceRefused, match=r"it has no 715\.DERHb"):
+                await at.driver.heartbeat.arm_watchdog(4.0)
+
+    run_virtual(main)
+
+
+def test_arming_starts_nothing():
+    """What ends the stop of a unit that missed its controller would start it, unless it is disconnected."""
+
+    async def main():
+        async with stand(heartbeat_timeout_s=4.0) as at:
+            await at.run_at(2000.0)
+            await at.driver.heartbeat.arm_watchdog(4.0)
+            await asyncio.sleep(10.0)
+            with pytest.raises(DeviceRefused, match="stands stopped and connected"):
+                await at.driver.heartbeat.arm_watchdog(4.0)
+            await at.driver.turn_off()
+            await at.driver.heartbeat.arm_watchdog(4.0)
+            await asyncio.sleep(3.0)
+            assert at.now().converter.power_w == 0.0
+            assert (await at.driver.heartbeat.is_watchdog_running()).value is True
+            await at.driver.heartbeat.disarm_watchdog()
+            assert (await at.driver.heartbeat.is_watchdog_running()).value is False
+            with pytest.raises(DeviceFault, match="nobody armed it"):
+                await at.driver.heartbeat.feed_watchdog()
 
     run_virtual(main)
 
@@ -666,7 +869,7 @@ def test_zinc_is_no_lithium():
     async def main():
         spec = replace(SPEC, battery=BatterySpec(chemistry="zinc_halogen", cells_in_series=28))
         async with stand(spec) as at:
-            assert await at.line.read_holding(1, 40557, 1) == [99]
+            assert await at.line.read_holding(1, 40566, 1) == [99]
 
     run_virtual(main)
 

@@ -1,9 +1,9 @@
-"""The role's suite over this driver and its emulator."""
+"""The roles' suites over this driver and its emulator."""
 
 import contextlib
 
 from harness.testing.inverter import EmulatedInverterWorld, InverterContract
-from harness.testing.watchdog import InverterWatchdogContract
+from harness.testing.watchdog import InverterWatchdogContract, ReversionContract
 
 from .sunspec_bench import stand
 
@@ -17,10 +17,23 @@ class TestContract(InverterContract):
             yield at.driver, EmulatedInverterWorld(at.plant, at.emulator)
 
 
-class TestWatchdog(InverterWatchdogContract):
+class TestReversion(ReversionContract):
     wrong_timeouts_s = (0.0, -1.0, 0.5, 2.5, 1e10, float("inf"), float("nan"))
 
     @contextlib.asynccontextmanager
     async def bench(self):
         async with stand() as at:
+            yield at.driver, EmulatedInverterWorld(at.plant, at.emulator)
+
+
+class TestHeartbeat(InverterWatchdogContract):
+    """Its time is long enough to start in: what stopped has to be started anew."""
+
+    part = "heartbeat"
+    timeout_s = 10.0
+    wrong_timeouts_s = (0.0, -1.0, 9.0, 10.5, float("inf"), float("nan"))
+
+    @contextlib.asynccontextmanager
+    async def bench(self):
+        async with stand(heartbeat_timeout_s=10.0) as at:
             yield at.driver, EmulatedInverterWorld(at.plant, at.emulator)

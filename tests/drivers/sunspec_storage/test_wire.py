@@ -38,6 +38,7 @@ LENGTHS = {
     703: 17,
     704: 65,
     713: 7,
+    715: 7,
     802: 62,
 }
 
@@ -67,6 +68,9 @@ def test_models_are_as_long_as_published():
         ("704.WSet", (24, 2, "int32", "WSet_SF", True)),
         ("704.WSetRvrtRem", (33, 2, "uint32", "", False)),
         ("704.PFWAbsRvrt.Ext", (66, 1, "enum16", "", True)),
+        ("715.DERHb", (3, 2, "uint32", "", False)),
+        ("715.ControllerHb", (5, 2, "uint32", "", True)),
+        ("715.OpCtl", (8, 1, "enum16", "", True)),
         ("802.W", (47, 1, "int16", "W_SF", False)),
     ],
 )
@@ -194,7 +198,7 @@ def test_emulated_registers_by_hand():
             assert await read(1, 40004, 5) == [0x5261, 0x636B, 0x7072, 0x6F6F, 0x6600]  # "Rackproof"
             for number, address in ADDRESSES.items():
                 assert await read(1, address, 2) == [number, LENGTHS[number]]
-            assert await read(1, 40600, 2) == [0xFFFF, 0]
+            assert await read(1, 40609, 2) == [0xFFFF, 0]
             # 702: WMaxRtg +2, WChaRteMaxRtg +10, WDisChaRteMaxRtg +11, VNomRtg +14, W_SF +45, V_SF +49
             assert await read(1, 40391, 1) == [10000]
             assert await read(1, 40399, 2) == [10000, 10000]
@@ -204,7 +208,7 @@ def test_emulated_registers_by_hand():
             # 713: SoC +4, SoH +5, Sta +6, WH_SF +7, Pct_SF +8
             assert await read(1, 40531, 5) == [500, 1000, 0, 0, 0xFFFF]
             # 802: Typ +21 lithium-ion
-            assert await read(1, 40557, 1) == [4]
+            assert await read(1, 40566, 1) == [4]
             # 704: WSetEna +22, WSetMod +23, WSet +24
             await at.driver.set_power_w(-5000.0)
             assert at.line.writes[-1] == (1, 40482, [1, 1, 0xFFFF, 0xEC78])
