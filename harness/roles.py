@@ -373,7 +373,8 @@ class DcSensor(Device, Protocol):
 class Watchdog(Protocol):
     """What a device does to make the rig safe by itself, once nobody looks after it: a hardware layer.
 
-    A coupler drops its outputs, a converter takes its power to zero. It cannot tell why it hears nobody.
+    A coupler drops its outputs, a converter takes its power to zero. It cannot tell why it hears nobody. A
+    device is one itself, or has one as an attribute, or both.
     """
 
     async def arm_watchdog(self, timeout_s: float) -> None:
@@ -381,17 +382,22 @@ class Watchdog(Protocol):
 
         Raises:
             DeviceRefused: a time that the device has no step for.
+            DeviceFault: nothing in the device looks after it.
         """
 
     async def feed_watchdog(self) -> None:
         """Give it its whole time again.
 
         Raises:
-            DeviceFault: it has acted already, or is not armed: feeding does not bring back what it took away.
+            DeviceFault: it has acted already, is not armed, or nothing in the device looks after it: feeding
+                does not bring back what it took away.
         """
 
     async def disarm_watchdog(self) -> None:
-        """Stop it; whatever it guards stays as it is."""
+        """Stop it; whatever it guards stays as it is.
+
+        One that has no word for that is fed no more, and acts in its time on what then runs.
+        """
 
     async def is_watchdog_running(self) -> Reading[bool]:
         """Whether it runs; false once it has acted. Asking does not feed it."""

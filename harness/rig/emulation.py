@@ -96,7 +96,7 @@ def drill(side: FarSide, words: str) -> None:
     """Do to the emulated world what a person or a fault would do to a rig; for drills and tests.
 
     ``input safety.door_closed off``, ``silent pcs on``, ``frozen bms on``, ``locked pcs on``,
-    ``disturb shunt.current_a 400``, ``mains off``.
+    ``lifeless pcs on``, ``disturb shunt.current_a 400``, ``mains off``.
 
     Raises:
         ConfigurationError: no such drill, device or input.
@@ -106,7 +106,7 @@ def drill(side: FarSide, words: str) -> None:
         case ["input", name, state] if "." in name:
             device, _, contact = name.partition(".")
             _emulator(side, device).set_input(contact, state == "on")
-        case ["silent" | "frozen" | "locked" as flag, device, state] if hasattr(
+        case ["silent" | "frozen" | "locked" | "lifeless" as flag, device, state] if hasattr(
             _emulator(side, device), flag
         ):
             setattr(_emulator(side, device), flag, state == "on")
@@ -118,7 +118,8 @@ def drill(side: FarSide, words: str) -> None:
         case _:
             raise ConfigurationError(
                 f"{words!r} is no drill; allowed: input DEVICE.NAME on|off, silent DEVICE on|off, "
-                "frozen DEVICE on|off, locked INVERTER on|off, disturb DEVICE.QUANTITY AMOUNT, mains on|off"
+                "frozen DEVICE on|off, locked|lifeless INVERTER on|off, "
+                "disturb DEVICE.QUANTITY AMOUNT, mains on|off"
             )
     side.advance()
 

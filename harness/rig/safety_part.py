@@ -79,15 +79,22 @@ class HardwareLayer(Part):
 
     Attributes:
         device: whose watchdog it is.
+        watchdog: which one, where the device has another beside its own; empty: its own.
         timeout_s: after which silence it acts.
         measured_s: from the last exchange until the rig was dead, as commissioned.
         what: what it does.
     """
 
     device: Name
+    watchdog: Name | Literal[""] = ""
     timeout_s: Positive
     measured_s: Positive
     what: Annotated[str, Field(min_length=1)]
+
+    @property
+    def spelled(self) -> str:
+        """Which watchdog it is, for messages."""
+        return f"{self.device}'s {self.watchdog or 'watchdog'}"
 
 
 class SafeState(Part):

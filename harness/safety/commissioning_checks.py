@@ -24,6 +24,7 @@ from harness.rig.safety_part import HardwareLayer
 from harness.roles import GridStep, OperatingState, SafetyInputs, Watchdog
 from harness.safety.commissioning import CONTACTOR_WITHIN_S, Check, CheckFailed, Commissioning
 from harness.safety.safe_state import ask
+from harness.safety.watch import watchdog_of
 
 SCALE_WITHIN = 0.05
 """How far sensors of one quantity may be apart: a ratio or range that was mistaken is a tenth off at least,
@@ -112,17 +113,15 @@ async def _hardware_layers(work: Commissioning) -> str:
     """Silence on purpose: each watchdog runs out in its time, and the chain's drops the battery with it."""
     said = []
     for name, layer in work.safe_state.hardware_layers.items():
-        device = work.bench.devices[layer.device]
-        if not isinstance(device, Watchdog):
-            raise CheckFailed(f"{name}: {layer.device} has no watchdog that can be tried here")
+        watchdog, device = watchdog_of(work.bench, name, layer), work.bench.devices[layer.device]
         await work.close_chain()
-        await device.arm_watchdog(layer.timeout_s)
+        await watchdog.arm_watchdog(layer.timeout_s)
 
-        async def has_acted(watchdog: Watchdog = device) -> bool:
+        async def has_acted(watchdog: Watchdog = watchdog) -> bool:
             return not (await watchdog.is_watchdog_running()).value
 
         took_s = await work.until(has_acted, layer.measured_s, partial(_still_runs, name, layer))
-        await device.disarm_watchdog()
+        await watchdog.disarm_watchdog()
         if not isinstance(device, SafetyInputs):
             work.values[f"{name}_s"] = took_s
             said.append(f"{name} ran out after {took_s:.3g} s of silence")
@@ -141,7 +140,7 @@ async def _hardware_layers(work: Commissioning) -> str:
 
 def _still_runs(name: str, layer: HardwareLayer) -> str:
     return (
-        f"{name}: {layer.device}'s watchdog still runs after {layer.measured_s:g} s of silence, which is "
+        f"{name}: {layer.spelled} still runs after {layer.measured_s:g} s of silence, which is "
         "what the rig file declares (measured_s)"
     )
 

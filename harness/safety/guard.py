@@ -35,12 +35,11 @@ from harness.record.journal import GUARD_JOURNAL, Journal
 from harness.rig.bench import Bench, Setup, reach
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile
-from harness.roles import Watchdog
 from harness.safety.interlock import Breach, Interlock, watched_devices
 from harness.safety.lease import ENERGISED, Lease
 from harness.safety.recovery import open_what_answers
 from harness.safety.safe_state import MakeSafe, Outcome
-from harness.safety.watch import disarm_watchdogs, feed_watchdogs, watching
+from harness.safety.watch import armed_watchdogs, disarm_watchdogs, fed_watchdog, watching
 
 RELEASE_WITHIN_S = 0.5
 """How long a living test process has to let go of its wires after a breach; then it is killed."""
@@ -214,18 +213,8 @@ class Guard:
         Args:
             fed: until its end the layers are fed.
         """
-        rig = self._rig
-        assert rig.safe_state is not None
-        layers = rig.safe_state.hardware_layers
-        for name, layer in layers.items():
-            device = self._bench.devices.get(layer.device)
-            if not isinstance(device, Watchdog):
-                why = "is not the guard's to hold" if device is None else "has no watchdog"
-                raise BenchError(f"safe_state.hardware_layers.{name}: {layer.device} {why}")
-            await device.arm_watchdog(layer.timeout_s)
-        feeding = asyncio.create_task(feed_watchdogs(self._bench, layers, self._fire), name="watchdogs")
-        fed.callback(feeding.cancel)
-        chain = rig.topology.safety_chain
+        await fed.enter_async_context(armed_watchdogs(self._bench, self._fire))
+        chain = self._rig.topology.safety_chain
         if chain is None:
             return
         device = self._bench.devices[chain.device]
@@ -268,27 +257,18 @@ class Guard:
     async def _make_safe(self, breach: Breach) -> Outcome:
         begin_s = now_s()
         self._write("breach", asdict(breach), begin_s)
-        first = None
-        if breach.cause != "run" and not self._released.is_set():
-            # What the guard holds acts at once; the wires of the test process come with the fence.
-            first = asyncio.create_task(self._cease_at_once(), name="cease")
-            self._say_to_run({"trip": breach.text})
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RELEASE_WITHIN_S):
-                    await self._run.ended_or(self._released)
-        fenced = await self._fence()
-        if first is not None:
-            await first
         # The chain must not drop under load meanwhile. What takes power to zero by itself may do so.
         chain = self._rig.topology.safety_chain
         layers = self._rig.safe_state.hardware_layers if self._rig.safe_state else {}
-        kept = {name: layer for name, layer in layers.items() if chain and layer.device == chain.device}
-        feeding = asyncio.create_task(feed_watchdogs(self._bench, kept, self._fire), name="watchdogs")
-        # What only the test process held; what does not open is missing, and the recipe says so.
-        await open_what_answers(self._bench, self._stack, self._write)
-        maker = MakeSafe(self._bench, breach.cause, breach.text, self._write)
-        outcome = await maker.run(self._settings)
-        feeding.cancel()
+        async with contextlib.AsyncExitStack() as kept:
+            for name, layer in layers.items():
+                if chain and layer.device == chain.device:
+                    await kept.enter_async_context(fed_watchdog(self._bench, name, layer, self._fire))
+            fenced = await self._take_over(breach)
+            # What only the test process held; what does not open is missing, and the recipe says so.
+            await open_what_answers(self._bench, self._stack, self._write)
+            maker = MakeSafe(self._bench, breach.cause, breach.text, self._write)
+            outcome = await maker.run(self._settings)
         latency_s = None if self._first_command_s is None else self._first_command_s - breach.at_s
         self._write(
             "outcome",
@@ -312,6 +292,21 @@ class Guard:
             }
         )
         return outcome
+
+    async def _take_over(self, breach: Breach) -> str:
+        """Cease at once with what the guard holds, while the test process is fenced; says how it was."""
+        first = None
+        if breach.cause != "run" and not self._released.is_set():
+            # What the guard holds acts at once; the wires of the test process come with the fence.
+            first = asyncio.create_task(self._cease_at_once(), name="cease")
+            self._say_to_run({"trip": breach.text})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RELEASE_WITHIN_S):
+                    await self._run.ended_or(self._released)
+        fenced = await self._fence()
+        if first is not None:
+            await first
+        return fenced
 
     async def _cease_at_once(self) -> None:
         with contextlib.suppress(RackproofError, KeyError):

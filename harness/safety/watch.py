@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from harness.clock import now_s
-from harness.errors import DeviceFault, RackproofError
+from harness.errors import BenchError, DeviceFault, RackproofError
 from harness.rig.bench import Bench
 from harness.rig.safety_part import HardwareLayer
 from harness.roles import Watchdog
@@ -18,6 +18,9 @@ from harness.safety.safe_state import ask
 
 FEEDS_A_TIMEOUT = 4.0
 """Feeds within a watchdog's time: two may be lost to a busy line, and one may come late."""
+
+FEEDS_WITHIN_S = 1.0
+"""However long its time is: a heartbeat has to move once a second (SunSpec model 715, ControllerHb)."""
 
 CHECKS_A_PERIOD = 4.0
 """Looks for silence within the shortest period; the stale rule then acts a twelfth late at most."""
@@ -71,28 +74,43 @@ async def _check_for_ever(interlock: Interlock, on_breach: Callable[[Breach], No
     on_breach(interlock.breach)
 
 
-async def feed_watchdogs(
-    bench: Bench, layers: Mapping[str, HardwareLayer], on_breach: Callable[[Breach], None]
-) -> None:
-    """Keep hardware layers quiet until it is cancelled: they act should it stop.
+def watchdog_of(bench: Bench, name: str, layer: HardwareLayer) -> Watchdog:
+    """Give the watchdog that a hardware layer is.
+
+    Raises:
+        BenchError: its device is not open here, or has no such watchdog.
+    """
+    device = bench.devices.get(layer.device)
+    found = getattr(device, layer.watchdog, None) if layer.watchdog else device
+    if isinstance(found, Watchdog):
+        return found
+    why = f"{layer.device} is not open here" if device is None else f"there is no {layer.spelled}"
+    raise BenchError(f"safe_state.hardware_layers.{name}: {why}")
+
+
+@contextlib.asynccontextmanager
+async def fed_watchdog(
+    bench: Bench, name: str, layer: HardwareLayer, on_breach: Callable[[Breach], None]
+) -> AsyncIterator[None]:
+    """Keep an armed hardware layer quiet until the block's end: it acts should this stop.
 
     One that has acted is a breach: what it took away, no plan knows of. Silence is the interlock's to see.
     """
-    await asyncio.gather(
-        *(
-            _feed_for_ever(name, device, layer.timeout_s / FEEDS_A_TIMEOUT, on_breach)
-            for name, layer in layers.items()
-            if (device := bench.devices.get(layer.device)) is not None
-        )
-    )
+    feeding = asyncio.create_task(_feed_for_ever(name, layer, watchdog_of(bench, name, layer), on_breach))
+    try:
+        yield
+    finally:
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
 
 
 async def _feed_for_ever(
-    name: str, device: Watchdog, period_s: float, on_breach: Callable[[Breach], None]
+    name: str, layer: HardwareLayer, watchdog: Watchdog, on_breach: Callable[[Breach], None]
 ) -> None:
+    period_s = min(layer.timeout_s / FEEDS_A_TIMEOUT, FEEDS_WITHIN_S)
     while True:
         try:
-            await device.feed_watchdog()
+            await watchdog.feed_watchdog()
         except DeviceFault as error:
             return on_breach(Breach("guard", f"hardware layer {name}: {error}", now_s()))
         except RackproofError:
@@ -107,27 +125,35 @@ async def _feed_for_ever(
 async def disarm_watchdogs(bench: Bench) -> None:
     """Let the hardware layers rest; one that does not answer is left to act."""
     part = bench.rig.safe_state
-    for layer in part.hardware_layers.values() if part else ():
-        with contextlib.suppress(RackproofError, KeyError):
-            await bench.devices[layer.device].disarm_watchdog()
+    for name, layer in part.hardware_layers.items() if part else ():
+        with contextlib.suppress(RackproofError):
+            await watchdog_of(bench, name, layer).disarm_watchdog()
 
 
 @contextlib.asynccontextmanager
-async def held_watchdogs(bench: Bench, on_breach: Callable[[Breach], None]) -> AsyncIterator[None]:
-    """Arm all hardware layers, and feed them until the block's end: with this process the energy goes.
+async def armed_watchdogs(bench: Bench, on_breach: Callable[[Breach], None]) -> AsyncIterator[None]:
+    """Arm all hardware layers, and feed each from its arming until the block's end; armed they stay.
 
-    One that has acted meanwhile goes to ``on_breach``.
+    Args:
+        bench: with their devices open.
+        on_breach: takes one that has acted meanwhile.
 
     Raises:
         RackproofError: one cannot be armed.
     """
-    layers = bench.rig.safe_state.hardware_layers if bench.rig.safe_state else {}
-    for layer in layers.values():
-        await bench.devices[layer.device].arm_watchdog(layer.timeout_s)
-    feeding = asyncio.create_task(feed_watchdogs(bench, layers, on_breach), name="watchdogs")
-    try:
+    part = bench.rig.safe_state
+    async with contextlib.AsyncExitStack() as fed:
+        for name, layer in part.hardware_layers.items() if part else ():
+            await watchdog_of(bench, name, layer).arm_watchdog(layer.timeout_s)
+            await fed.enter_async_context(fed_watchdog(bench, name, layer, on_breach))
         yield
+
+
+@contextlib.asynccontextmanager
+async def held_watchdogs(bench: Bench, on_breach: Callable[[Breach], None]) -> AsyncIterator[None]:
+    """Do likewise, and let them rest at the block's end: with this process the energy goes."""
+    try:
+        async with armed_watchdogs(bench, on_breach):
+            yield
     finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
         await disarm_watchdogs(bench)

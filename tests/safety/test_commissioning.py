@@ -192,6 +192,18 @@ FAULTS = (
         drawn=(("timeout_s = 1.0\nmeasured_s = 1.2", "timeout_s = 3.0\nmeasured_s = 1.2"),),
     ),
     Fault(
+        "a converter that nobody set up to miss a heartbeat",
+        "hardware layer",
+        "pcs's heartbeat still runs after 7 s of silence",
+        wired=(("options = { heartbeat_timeout_s = 5.0 }", ""),),
+    ),
+    Fault(
+        "a converter whose heartbeat stands still",
+        "hardware layer",
+        r"715\.DERHb\) stands at \d+ for 3 s",
+        does={"hardware layer: ": "lifeless pcs on"},
+    ),
+    Fault(
         "two phases that are swapped",
         "phase rotation",
         r"grid_ac: phase 2 lags phase 1 by 240\.\d .*two phases are swapped",
@@ -252,7 +264,7 @@ FAULTS = (
         "registers that are stale",
         "register refresh",
         r"pcs\.ac_power_w shows a command after 3 s",
-        wired=(('role = "inverter"', 'role = "inverter"\noptions = { refresh_s = 3.0 }'),),
+        wired=(("heartbeat_timeout_s = 5.0", "heartbeat_timeout_s = 5.0, refresh_s = 3.0"),),
     ),
     Fault(
         "registers that stand still",
