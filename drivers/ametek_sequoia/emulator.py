@@ -270,7 +270,7 @@ class Emulator:
             phase.shapes = len(call.arguments)
 
     def _apply_immediate(self) -> None:
-        first, second, third = (phase.volts for phase in self._phases)
+        first, second, third = (phase.volts * self._options.output_ratio for phase in self._phases)
         self._plant.grid.set_voltage_v((first, second, third))
         self._plant.grid.set_frequency_hz(self._frequency_hz)
         self._plant.grid.stop()
@@ -345,7 +345,7 @@ class Emulator:
 
     def _steps(self, count: int) -> tuple[list[GridStep], float]:
         """Turn the lists into steps of linear pieces, and how long the trigger system says BUSY."""
-        nominal_v = self._plant.spec.grid.nominal_voltage_v
+        nominal_v = self._plant.spec.grid.nominal_voltage_v / self._options.output_ratio
         fastest_v_per_s = (
             self._options.voltage_slew_v_per_us * 1e6 / 2.0**0.5
         )  # of the peak, hence of the RMS
@@ -410,8 +410,8 @@ class Emulator:
 
     def _measured_voltage(self) -> str:
         number = self._number
-        noise = 1.0 + NOISE * self._draw(f"u{number}")
-        return f"{self._telemetry(f'u{number}', lambda: self._plant.grid.voltage_v(number) * noise):.3f}"
+        seen = (1.0 + NOISE * self._draw(f"u{number}")) / self._options.output_ratio
+        return f"{self._telemetry(f'u{number}', lambda: self._plant.grid.voltage_v(number) * seen):.3f}"
 
     def _measured_frequency(self) -> str:
         return f"{self._telemetry('f', lambda: self._plant.grid.frequency_hz):.3f}"

@@ -27,6 +27,8 @@ class Options(BaseModel):
         trigger_out: where the edge at a list's start leaves, for the wiring list.
         trigger_latency_s: between INIT and the list's start; of the emulator.
         trigger_skew_s: from the list's start to the edge; of the emulator.
+        output_ratio: volts on the rig for each volt that the machine sets and measures, where a transformer
+            stands behind it; of the emulator.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +45,7 @@ class Options(BaseModel):
     trigger_out: str = "function strobe, system interface connector"
     trigger_latency_s: float = Field(default=0.0, ge=0.0)
     trigger_skew_s: float = Field(default=0.0, ge=0.0)
+    output_ratio: float = Field(default=1.0, gt=0.0)
 
     @property
     def rise_time_s(self) -> float:

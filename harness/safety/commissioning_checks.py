@@ -7,6 +7,7 @@ power before the voltages agree.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from harness.clock import now_s
-from harness.errors import NotTestable
+from harness.errors import NotTestable, StaleReading
 from harness.judge.waveforms import deviation_from_projection
 from harness.readings import Waveform
 from harness.rig.rig_file import RigFile
 from harness.rig.safety_part import HardwareLayer
 from harness.roles import GridStep, OperatingState, SafetyInputs, Watchdog
 from harness.safety.commissioning import CONTACTOR_WITHIN_S, Check, CheckFailed, Commissioning
-from harness.safety.safe_state import ask
+from harness.safety.safe_state import ask, silenced_within_s, silencing_fault
 from harness.safety.watch import watchdog_of
 
 SCALE_WITHIN = 0.05
@@ -52,7 +53,7 @@ CHAIN_WITHIN_S = 5.0
 a safety relay; ours."""
 
 COMES_BACK_WITHIN_S = 1.0
-"""What comes back by itself when an E-stop is released does so at once; ours."""
+"""What comes back by itself when an E-stop is released, or a door closed, does so at once; ours."""
 
 REFRESH_WITHIN_S = 1.0
 """Plans poll once a second: a register that is renewed less often is read twice; ours."""
@@ -418,38 +419,100 @@ def _step_after_s(wave: Waveform, trigger_s: float, f0_hz: float) -> float:
     return float(off.at_s[there[0]]) - trigger_s if len(there) else math.inf
 
 
+async def _battery_silence(work: Commissioning) -> str:
+    """The converter goes to zero by itself, in its product file's time, once it misses its battery."""
+    rig, inverter = work.bench.rig, work.role("inverter")
+    battery, current = work.role("battery"), work.safe_state.current
+    fault = silencing_fault(rig)
+    if fault is None:
+        raise NotTestable(
+            "no relay of topology.faults cuts the line on which the converter hears the battery"
+        )
+    inserter, within_s = work.role("fault_inserter"), silenced_within_s(rig, work.bench.product)
+    await work.power(work.low_power_w)
+    work.excuse({battery.name})
+    await inserter.insert(fault)
+    try:
+        took_s = work.values["stops_after_s"] = await work.until(
+            lambda: _is_gone(work),
+            within_s,
+            lambda: (
+                f"{current} still flows {within_s:.3g} s after {fault} was inserted, which is what the "
+                f"product file's inverter.bms_timeout_s allows: {inverter.name} misses no battery"
+            ),
+        )
+        await inverter.set_power_w(0.0)
+    finally:
+        await inserter.remove(fault)
+
+    async def speaks() -> bool:
+        with contextlib.suppress(StaleReading):
+            await battery.voltage_v()
+            return True
+        return False
+
+    await work.until(
+        speaks,
+        FOLLOWS_WITHIN_S,
+        lambda: f"{battery.name} is still silent {FOLLOWS_WITHIN_S:g} s after {fault}",
+    )
+    work.excuse(())
+    return f"the current was gone {took_s:.3g} s after the battery's last word could come"
+
+
+async def _is_gone(work: Commissioning) -> bool:
+    return abs(float(await ask(work.bench, work.safe_state.current))) <= _gone_at_most_a(work)
+
+
+def _gone_at_most_a(work: Commissioning) -> float:
+    """A tenth of what flows at the lowest it may be: what a converter that does nothing takes is less."""
+    return 0.1 * work.low_power_w / work.bench.product.windows.voltage_v[1]
+
+
 async def _emergency_stop(work: Commissioning) -> str:
-    """The chain takes everything away by itself, and nothing comes back when the button is released."""
-    contact = next((each for each in work.interlock.contacts if "e_stop" in each), None)
+    contact = _contact(work, "e_stop")
     if contact is None:
         raise CheckFailed(
             f"interlock.contacts has {', '.join(work.interlock.contacts) or 'none'}; allowed: one with "
             "e_stop in its name, since a rig that is energised has an E-stop"
         )
+    return await _opened_by_hand(work, contact, "press the E-stop", "release the E-stop")
+
+
+async def _door(work: Commissioning) -> str:
+    contact = _contact(work, "door")
+    if contact is None:
+        raise NotTestable("interlock.contacts has none with door in its name")
+    await work.close_chain()
+    await _energise(work)
+    return await _opened_by_hand(work, contact, "open the door", "close the door")
+
+
+def _contact(work: Commissioning, word: str) -> str | None:
+    return next((each for each in work.interlock.contacts if word in each), None)
+
+
+async def _opened_by_hand(work: Commissioning, contact: str, opens: str, closes: str) -> str:
+    """The chain takes everything away by itself, and nothing comes back when the contact closes."""
     name, current = contact.partition(".")[2], work.safe_state.current
     await work.power(work.low_power_w)
-    work.tell("  please: press the E-stop now")
+    work.tell(f"  please: {opens} now")
     await work.input_becomes(name, is_on=False, within_s=PERSON_WITHIN_S)
-    limit_a = 0.1 * work.low_power_w / work.bench.product.windows.voltage_v[1]
-
-    async def is_gone() -> bool:
-        return abs(float(await ask(work.bench, current))) <= limit_a
-
     stops_s = work.values["stops_within_s"] = await work.until(
-        is_gone,
+        lambda: _is_gone(work),
         CHAIN_WITHIN_S,
         lambda: (
-            f"{current} still flows {CHAIN_WITHIN_S:g} s after {contact} opened; allowed: {limit_a:.2g} A: "
-            "the chain does not act by itself. De-energise at the main switch"
+            f"{current} still flows {CHAIN_WITHIN_S:g} s after {contact} opened; allowed: "
+            f"{_gone_at_most_a(work):.2g} A: the chain does not act by itself. De-energise at the main switch"
         ),
     )
-    if not (outcome := await work.verify_dead("the E-stop")).is_safe:
+    if not (outcome := await work.verify_dead(f"{contact} opened")).is_safe:
         raise CheckFailed(f"the chain does not act by itself: {outcome.text}")
-    work.tell("  please: release the E-stop now")
+    work.tell(f"  please: {closes} now")
     await work.input_becomes(name, is_on=True, within_s=PERSON_WITHIN_S)
     await asyncio.sleep(COMES_BACK_WITHIN_S)
-    if not (outcome := await work.verify_dead("its release")).is_safe:
-        raise CheckFailed(f"it comes back by itself when the E-stop is released: {outcome.text}")
+    if not (outcome := await work.verify_dead(f"{contact} closed again")).is_safe:
+        raise CheckFailed(f"it comes back by itself when {contact} closes: {outcome.text}")
     return f"without the harness, the current was gone {stops_s:.3g} s after the contact, and stayed away"
 
 
@@ -651,11 +714,24 @@ CHECKS: Sequence[Check] = (
         run=_skew,
     ),
     Check(
+        name="battery's silence",
+        commands="a tenth of the rating, then the battery's line is cut, and closed again",
+        expects="the converter misses its battery and goes to zero by itself, in the product file's time",
+        run=_battery_silence,
+    ),
+    Check(
         name="E-stop",
         person="press the E-stop when told, and release it when told",
         commands="a tenth of the rating",
         expects="the chain takes everything away by itself, and nothing comes back",
         run=_emergency_stop,
+    ),
+    Check(
+        name="door",
+        person="open the door when told, and close it when told",
+        commands="the chain closes, source and converter on, a tenth of the rating",
+        expects="the chain takes everything away by itself, and nothing comes back",
+        run=_door,
     ),
     Check(
         name="safe-state drill",

@@ -17,6 +17,7 @@ from harness.clock import WallLoop, real_s
 from harness.errors import BenchError, Unsafe
 from harness.rig.bench import Setup
 from harness.safety.lease import Lease
+from harness.safety.safe_state import safe_within_s
 
 READY_WITHIN_S = 30.0
 """A Python process, its devices, the sensors' first values and the battery's precharge, on a busy machine."""
@@ -63,6 +64,7 @@ class GuardLink:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._period_s = 0.2
+        self._outcome_within_s = 0.0
         self._threads: list[threading.Thread] = []
 
     def start(
@@ -85,6 +87,8 @@ class GuardLink:
         near, far = socket.socketpair()
         self._socket = near
         self._period_s = rig.interlock.heartbeat_s / BEATS_A_HEARTBEAT
+        # It opens what this process let go of first.
+        self._outcome_within_s = READY_WITHIN_S + safe_within_s(rig, product)
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "harness.safety.guard", str(far.fileno()), repr(loop.origin_s)],
             pass_fds=(far.fileno(), *lease.descriptors),
@@ -141,7 +145,7 @@ class GuardLink:
         """Say that this process commands nothing any more, and has let go of every wire."""
         self._send({"released": True})
 
-    def finish(self, within_s: float = 60.0) -> Mapping[str, Any]:
+    def finish(self) -> Mapping[str, Any]:
         """Ask for the safe state at the run's end, all wires let go; gives what came of it.
 
         Raises:
@@ -149,7 +153,7 @@ class GuardLink:
         """
         self._is_finishing = True
         self._send({"finish": True})
-        self._over.wait(within_s)
+        self._over.wait(self._outcome_within_s)
         if self.outcome is None:
             raise BenchError(
                 "the guard is gone and gave no word of the safe state: "
@@ -157,9 +161,9 @@ class GuardLink:
             )
         return self.outcome
 
-    def wait_for_outcome(self, within_s: float = 60.0) -> Mapping[str, Any] | None:
+    def wait_for_outcome(self) -> Mapping[str, Any] | None:
         """Wait for what came of a trip; None where the guard died."""
-        self._over.wait(within_s)
+        self._over.wait(self._outcome_within_s)
         return self.outcome
 
     def kill(self) -> None:

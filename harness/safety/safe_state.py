@@ -2,8 +2,9 @@
 
 Every step is tried although an earlier one raised. A battery's contactor opens only when an independent
 meter shows a current that it may break; where the converter does not take the current away, the source goes,
-then the safety chain, whose breaker is rated for it. What comes out is safe, verified, or unsafe with what
-is still live.
+then the battery's line is cut, where nothing on the rig is beyond its limits and there is time for the
+converter to find out, then the safety chain, whose breaker is rated for it. What comes out is safe, verified,
+or unsafe with what is still live.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ from harness.clock import now_s
 from harness.errors import DeviceFault, NotTestable, Unsafe
 from harness.readings import Measured
 from harness.rig.bench import Bench
+from harness.rig.product_file import ProductFile
+from harness.rig.rig_file import RigFile
 from harness.rig.safety_part import SafeState
 
 STEP_WITHIN_S = 6.0
 """Bound of a step whose device does not answer: more than any exchange's own time-out in a rig file (5 s)."""
+
+SETTINGS_WITHIN_S = 12.0
+"""Bound of writing the product's settings back: some forty exchanges, and two that are not answered; ours."""
 
 _LOOK_S = 0.05
 """Between two looks at a value that is waited for: half the interval of the fastest sensor's reports."""
@@ -34,6 +40,7 @@ class Means(Enum):
     CEASE = "the converter ceases to energise"
     SOURCE_OFF = "the AC source opens its output"
     OPEN_BATTERY = "the battery's contactor opens"
+    SILENCE_BATTERY = "the battery's line is cut, and the converter stops by its own time-out"
     DROP_CHAIN = "the safety chain drops"
     FAULTS_OUT = "inserted faults are taken out"
 
@@ -47,6 +54,10 @@ _USUAL = (
     Means.FAULTS_OUT,
 )
 
+_PATIENT = (*_USUAL[:3], Means.SILENCE_BATTERY, *_USUAL[2:])
+"""The chain breaks a current that the converter could have taken away: that wears a breaker, and a current of
+seconds more hurts nobody while each limit is kept."""
+
 RECIPES: Mapping[str, Sequence[Means]] = {
     # A person or a door opened the chain already: nothing may come back when it is released.
     "contact": (Means.DROP_CHAIN, Means.CEASE, Means.SOURCE_OFF, Means.OPEN_BATTERY, Means.FAULTS_OUT),
@@ -54,11 +65,57 @@ RECIPES: Mapping[str, Sequence[Means]] = {
     "stale": _USUAL,
     "limit": _USUAL,
     "disagreement": _USUAL,
-    "run": _USUAL,
     "guard": _USUAL,
-    "command": _USUAL,
+    "run": _PATIENT,
+    "command": _PATIENT,
 }
-"""By the cause of a breach; a contactor that a gate held back is tried again once the chain has dropped."""
+"""By the cause of a breach; a contactor that a gate held back is tried again after each later means."""
+
+TIMER_LATE = 0.25
+"""Of a converter's time-out: how much later than its product file says it may be; ours."""
+
+
+def silencing_fault(rig: RigFile) -> str | None:
+    """Name the fault that keeps the battery's word from the converter; None where no relay can do that."""
+    ears = {device.hears for device in rig.devices.values() if device.role == "inverter"}
+    ends = {name for name, device in rig.devices.items() if device.role in {"battery", "inverter"}}
+    faults = rig.topology.faults.items()
+    return next((name for name, fault in faults if fault.wire in ears and fault.lead in ends), None)
+
+
+def silenced_within_s(rig: RigFile, product: ProductFile) -> float:
+    """Time from a cut line until the independent meter shows no current.
+
+    The converter's time-out with its tolerance, its fast ramp from the larger rating, the response behind it,
+    and a report of the meter.
+    """
+    inverter = product.inverter
+    most_w = max(product.ratings.discharge_power_w, inverter.charge_power_w)
+    ramp_s = most_w / inverter.fast_ramp_w_per_s + inverter.response_s
+    report_s = 0.0
+    if rig.interlock is not None and rig.safe_state is not None:
+        report_s = rig.interlock.periods_s.get(rig.safe_state.current.partition(".")[0], 0.0)
+    return (1.0 + TIMER_LATE) * inverter.bms_timeout_s + ramp_s + report_s
+
+
+def step_within_s(means: Means, rig: RigFile, product: ProductFile) -> float:
+    """Bound of one step."""
+    assert rig.safe_state is not None
+    match means:
+        case Means.OPEN_BATTERY:
+            return STEP_WITHIN_S + rig.safe_state.current_gone_within_s + rig.safe_state.open_within_s
+        case Means.SILENCE_BATTERY:
+            return STEP_WITHIN_S + silenced_within_s(rig, product)
+        case _:
+            return STEP_WITHIN_S
+
+
+def safe_within_s(rig: RigFile, product: ProductFile) -> float:
+    """Bound of the longest recipe with its verification and the settings, should nothing answer at all."""
+    assert rig.safe_state is not None
+    longest_s = max(sum(step_within_s(each, rig, product) for each in recipe) for recipe in RECIPES.values())
+    # The verification ends with a look that began within its time; then come the settings.
+    return longest_s + rig.safe_state.verified_within_s + 2.0 * STEP_WITHIN_S + SETTINGS_WITHIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +237,7 @@ class MakeSafe:
     async def run(self, settings: Mapping[str, float]) -> Outcome:
         """Carry the recipe out, verify, restore settings; never raises for what a device does."""
         for means in self._recipe:
-            if means is Means.OPEN_BATTERY and self._is_open:
+            if self._is_open and means in {Means.OPEN_BATTERY, Means.SILENCE_BATTERY}:
                 continue
             await self._try(means)
         await self.verify()
@@ -193,7 +250,7 @@ class MakeSafe:
         start_s = now_s()
         outcome, text = "done", ""
         try:
-            async with asyncio.timeout(STEP_WITHIN_S + self._part.current_gone_within_s):
+            async with asyncio.timeout(step_within_s(means, self._bench.rig, self._bench.product)):
                 await self._steps[means](self)
         except NotTestable as error:
             outcome, text = "not there", str(error)
@@ -222,6 +279,22 @@ class MakeSafe:
         for fault in sorted((await inserter.inserted()).value):
             await inserter.remove(fault)
 
+    async def _silence_battery(self) -> None:
+        """Cut the line on which the converter hears the battery, and wait until it has found out.
+
+        Not where the meter is not to be trusted: nobody would see whether the current goes.
+        """
+        rig = self._bench.rig
+        fault = silencing_fault(rig)
+        if fault is None:
+            raise NotTestable("no relay of topology.faults cuts the line on which the converter hears")
+        inserter = self._bench.devices.get(rig.topology.faults[fault].device)
+        if inserter is None:
+            raise NotTestable(f"{rig.topology.faults[fault].device}: it could not be opened")
+        await self._trusted(self._part.current)
+        await inserter.insert(fault)
+        await self._wait_for_current(silenced_within_s(rig, self._bench.product))
+
     async def _drop_chain(self) -> None:
         chain = self._chain()
         await self._role("safety_inputs").set_output(chain.chain, is_on=False)
@@ -229,7 +302,7 @@ class MakeSafe:
     async def _open_battery(self) -> None:
         chain = self._chain()
         device = self._role("safety_inputs")
-        await self._wait_for_current()
+        await self._wait_for_current(self._part.current_gone_within_s)
         await device.set_output(chain.battery_enable, is_on=False)
         end_s = now_s() + self._part.open_within_s
         while (await _inputs(device)).get(chain.contactor_feedback):
@@ -248,13 +321,13 @@ class MakeSafe:
             raise NotTestable(f"rig {self._bench.rig.name} has no safety chain")
         return chain
 
-    async def _wait_for_current(self) -> None:
+    async def _wait_for_current(self, within_s: float) -> None:
         """Let the contactor pass once the independent meter shows a current that it may break.
 
         What the meter said before the step began shows another current than the one to be broken.
         """
         start_s = now_s()
-        end_s = start_s + self._part.current_gone_within_s
+        end_s = start_s + within_s
         while True:
             current_a, at_s = await self._trusted(self._part.current)
             self.outcome.way_down.append((at_s, self._part.current, current_a))
@@ -264,8 +337,7 @@ class MakeSafe:
             # A meter that says nothing anew goes stale, and its driver raises.
             if is_fresh and now_s() >= end_s:
                 raise Unsafe(
-                    f"{self._part.current} is {current_a:.4g} A after "
-                    f"{self._part.current_gone_within_s:g} s; the "
+                    f"{self._part.current} is {current_a:.4g} A after {within_s:.4g} s; the "
                     f"contactor breaks at most {self._part.break_current_a:g} A"
                 )
             await asyncio.sleep(_LOOK_S)
@@ -361,7 +433,7 @@ class MakeSafe:
     async def _restore(self, settings: Mapping[str, float]) -> None:
         """Write the product's settings back, and say what is left."""
         try:
-            async with asyncio.timeout(2.0 * STEP_WITHIN_S):
+            async with asyncio.timeout(SETTINGS_WITHIN_S):
                 inverter = self._role("inverter")
                 await inverter.restore(settings)
         except Exception as error:  # noqa: BLE001 - as in _try
@@ -372,6 +444,7 @@ class MakeSafe:
         Means.CEASE: _cease,
         Means.SOURCE_OFF: _source_off,
         Means.OPEN_BATTERY: _open_battery,
+        Means.SILENCE_BATTERY: _silence_battery,
         Means.DROP_CHAIN: _drop_chain,
         Means.FAULTS_OUT: _faults_out,
     }

@@ -48,7 +48,13 @@ from ..processes import (
 
 PERSON = ("--person", "A. Tester")
 PRESS, RELEASE = "press the E-stop now", "release the E-stop now"
-BUTTON = {PRESS: "input safety.e_stop_released off", RELEASE: "input safety.e_stop_released on"}
+OPEN, CLOSE = "open the door now", "close the door now"
+BY_HAND = {
+    PRESS: "input safety.e_stop_released off",
+    RELEASE: "input safety.e_stop_released on",
+    OPEN: "input safety.door_closed off",
+    CLOSE: "input safety.door_closed on",
+}
 """What the person does when told, as drills."""
 
 TRANSFORMERS = "current transformers: "
@@ -204,6 +210,12 @@ FAULTS = (
         does={"hardware layer: ": "lifeless pcs on"},
     ),
     Fault(
+        "a transformer behind the source with another ratio",
+        "AC voltage",
+        r"AC voltage: scale differs: grid\.voltage_v\(1\) = 115\..*, pcs\.ac_voltage_v = 108\.",
+        wired=(("[devices.grid.options]", "[devices.grid.options]\noutput_ratio = 0.94"),),
+    ),
+    Fault(
         "two phases that are swapped",
         "phase rotation",
         r"grid_ac: phase 2 lags phase 1 by 240\.\d .*two phases are swapped",
@@ -295,17 +307,30 @@ FAULTS = (
         wired=(("[devices.grid.options]", "[devices.grid.options]\ntrigger_skew_s = 0.002"),),
     ),
     Fault(
+        "a converter that misses no battery",
+        "battery's silence",
+        r"shunt\.current_a still flows 4\.15 s after bms_can_open was inserted.*pcs misses no battery",
+        built=(("bms_timeout_s = 3.0", "bms_timeout_s = 30.0"),),
+    ),
+    Fault(
+        "a door that is not in the chain",
+        "door",
+        r"shunt\.current_a still flows 5 s after safety\.door_closed opened",
+        wired=(('opened_by = ["e_stop_released", "door_closed"]', 'opened_by = ["e_stop_released"]'),),
+        does=BY_HAND,
+    ),
+    Fault(
         "an E-stop that is not in the chain",
         "E-stop",
         r"shunt\.current_a still flows 5 s after safety\.e_stop_released opened",
         wired=(('opened_by = ["e_stop_released", "door_closed"]', 'opened_by = ["door_closed"]'),),
-        does=BUTTON,
+        does=BY_HAND,
     ),
     Fault(
         "a meter that shows a current that is not there",
         "safe-state drill",
         r"shunt\.current_a is 15\.\d*, dead is at most 1",
-        does={**BUTTON, "safe-state drill: ": "disturb shunt.current_a 15"},
+        does={**BY_HAND, "safe-state drill: ": "disturb shunt.current_a 15"},
         is_verified=False,
     ),
     Fault(
@@ -313,7 +338,7 @@ FAULTS = (
         "discharge time",
         r"pcs\.dc_voltage_v is \d\d\.\d* V .* its discharge resistor is open",
         built=(("discharge_resistance_ohm = 100.0", "discharge_resistance_ohm = 1000.0"),),
-        does=BUTTON,
+        does=BY_HAND,
     ),
 )
 
@@ -392,7 +417,7 @@ def passes(home: Home) -> Seen:
             "truth when shown": at.is_now(),
             "armed before": home.rackproof("arm", at.rig, *PERSON),
         }
-        ended = at.commission(BUTTON)
+        ended = at.commission(BY_HAND)
         truth, document = at.is_now(), at.document()
         edited = changed(at.rig, home.path / "edited.toml", ("actuator_s = 0.15", "actuator_s = 0.16"))
         came |= {

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.clock import run_virtual
 from harness.plant.contactors import ContactorFault
-from harness.rig.bench import Setup, open_bench
+from harness.rig.bench import Setup, far_side, open_bench
 from harness.rig.files import load_product, load_rig
 from harness.rig.rig_file import RigFile
 from harness.safety.interlock import Breach, Interlock
-from harness.safety.safe_state import MakeSafe, Outcome
+from harness.safety.safe_state import RECIPES, MakeSafe, Means, Outcome, safe_within_s, silenced_within_s
 from harness.safety.watch import watching
 from rackproof_fixtures.steps import energise
 
-from ..processes import LAB1, LFP_RACK
+from ..processes import LAB1, LFP_RACK, changed
 
 DONE = {
     "the converter ceases to energise": "done",
@@ -64,17 +65,22 @@ def make_safe(
     *,
     period_s: float = 0.1,
     settled_s: float = 10.0,
+    built: Path = LFP_RACK,
 ) -> Seen:
-    """Discharge, spoil something, and go to the safe state."""
+    """Discharge, spoil something, and go to the safe state.
+
+    Args:
+        built: the product that stands on the rig, whatever its file says.
+    """
 
     async def main() -> Seen:
         setup = Setup(rig=rig_with_sensor(period_s), product=load_product(LFP_RACK), f0_hz=60.0, seed=1)
-        async with open_bench(setup, emulate=True) as bench:
+        stands = Setup(rig=setup.rig, product=load_product(built), f0_hz=60.0, seed=1)
+        async with far_side(stands) as side, open_bench(setup, emulate=True, side=side) as bench:
             grid, inverter = bench.role("grid_source"), bench.role("inverter")
             await energise(grid, inverter, f0_hz=60.0)
             await inverter.set_power_w(power_w)
             await asyncio.sleep(settled_s)
-            side = bench.far_side
             side.advance()
             assert abs(side.plant.string.current_a) > 80.0
             spoil(side)
@@ -125,6 +131,89 @@ def test_a_converter_that_does_not_answer_is_stopped_by_the_chain_and_the_contac
     assert seen.outcome.is_safe, seen.outcome.text
     assert is_off(seen.plant)
     assert seen.broken_a() < 10.0
+
+
+def silence_pcs(side):
+    side.emulators["pcs"].silent = True
+
+
+OPENS, DROPS = Means.OPEN_BATTERY.value, Means.DROP_CHAIN.value
+SILENCES = Means.SILENCE_BATTERY.value
+
+
+@pytest.mark.parametrize("power_w", [5000.0, -5000.0])
+def test_a_converter_that_obeys_nobody_stops_by_itself_once_it_misses_its_battery(power_w):
+    """Nothing was beyond its limits: neither contactor nor breaker opens under a current."""
+
+    def spoil(side):
+        silence_pcs(side)
+        side.emulators["grid"].silent = True
+
+    seen = make_safe(spoil, cause="run", power_w=power_w)
+    steps = [(step.means, step.outcome) for step in seen.outcome.steps]
+    assert steps[2:6] == [(OPENS, "held back"), (SILENCES, "done"), (OPENS, "done"), (DROPS, "done")]
+    (took_s,) = (step.took_s for step in seen.outcome.steps if step.means == SILENCES)
+    rig, product = load_rig(LAB1), load_product(LFP_RACK)
+    assert product.inverter.bms_timeout_s - 1.0 < took_s <= silenced_within_s(rig, product)
+    assert seen.broken_a() < 10.0
+    assert abs(seen.plant.string.current_a) < 0.5
+    assert not seen.plant.bms.contactor_closed
+    # What was cut is whole again: the battery is heard at the verification.
+    assert isinstance(seen.outcome.seen["battery_current"]["bms.current_a"], float)
+
+
+def test_where_a_limit_is_passed_nobody_waits_for_a_time_out():
+    """A current beyond the envelope is the chain's breaker's to end."""
+    for cause in RECIPES.keys() - {"run", "command"}:
+        assert Means.SILENCE_BATTERY not in RECIPES[cause]
+    seen = make_safe(silence_pcs, cause="limit")
+    assert SILENCES not in seen.steps
+
+
+def test_a_converter_that_misses_no_battery_is_stopped_by_the_chain(tmp_path):
+    """Its product file promised a time-out; the bound that follows from that is all the time it gets."""
+    built = changed(LFP_RACK, tmp_path / "lfp_rack.toml", ("bms_timeout_s = 3.0", "bms_timeout_s = 60.0"))
+    seen = make_safe(silence_pcs, cause="run", built=built)
+    (step,) = (step for step in seen.outcome.steps if step.means == SILENCES)
+    assert step.outcome == "held back"
+    assert "A after 4.15 s" in step.text
+    assert seen.steps[DROPS] == "done"
+    assert seen.outcome.is_safe, seen.outcome.text
+    assert is_off(seen.plant)
+    assert seen.broken_a() < 10.0
+
+
+@pytest.mark.parametrize("breaks", ["relay", "shunt"])
+def test_a_battery_is_not_silenced_where_nobody_can_or_would_see_it(breaks):
+    """No relay, no way; no meter, no sight of whether the current goes. Neither costs time."""
+
+    def spoil(side):
+        silence_pcs(side)
+        if breaks == "shunt":
+            side.emulators["shunt"].disturbance.update(voltage_v=-1000.0)
+
+    def loses(bench):
+        if breaks == "relay":
+            del bench.devices["relay"]
+
+    seen = make_safe(spoil, cause="run", breaks=loses)
+    (step,) = (step for step in seen.outcome.steps if step.means == SILENCES)
+    assert step.outcome == {"relay": "not there", "shunt": "failed"}[breaks]
+    assert step.took_s < 0.5
+    assert is_off(seen.plant)
+
+
+def test_the_way_to_safe_ends_within_its_bound_though_nothing_answers():
+    """What waits for the guard's last word waits that long."""
+
+    def spoil(side):
+        for emulator in side.emulators.values():
+            emulator.silent = True
+
+    seen = make_safe(spoil, cause="run")
+    assert not seen.outcome.is_safe
+    first, last = seen.outcome.steps[0], seen.outcome.steps[-1]
+    assert last.at_s + last.took_s - first.at_s < safe_within_s(load_rig(LAB1), load_product(LFP_RACK))
 
 
 def test_what_a_meter_said_before_the_current_flowed_opens_no_contactor():
