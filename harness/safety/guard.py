@@ -265,8 +265,6 @@ class Guard:
                 if chain and layer.device == chain.device:
                     await kept.enter_async_context(fed_watchdog(self._bench, name, layer, self._fire))
             fenced = await self._take_over(breach)
-            # What only the test process held; what does not open is missing, and the recipe says so.
-            await open_what_answers(self._bench, self._stack, self._write)
             maker = MakeSafe(self._bench, breach.cause, breach.text, self._write)
             outcome = await maker.run(self._settings)
         latency_s = None if self._first_command_s is None else self._first_command_s - breach.at_s
@@ -294,18 +292,23 @@ class Guard:
         return outcome
 
     async def _take_over(self, breach: Breach) -> str:
-        """Cease at once with what the guard holds, while the test process is fenced; says how it was."""
-        first = None
+        """Fence the test process, cease, and open what it held; says how it was fenced.
+
+        Ceasing waits for nothing but the fence: to open an instrument that hangs takes seconds.
+        """
+        ceasing = None
         if breach.cause != "run" and not self._released.is_set():
             # What the guard holds acts at once; the wires of the test process come with the fence.
-            first = asyncio.create_task(self._cease_at_once(), name="cease")
+            ceasing = asyncio.create_task(self._cease_at_once(), name="cease")
             self._say_to_run({"trip": breach.text})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RELEASE_WITHIN_S):
                     await self._run.ended_or(self._released)
         fenced = await self._fence()
-        if first is not None:
-            await first
+        ceasing = ceasing or asyncio.create_task(self._cease_at_once(), name="cease")
+        # What does not open is missing, and the recipe says so.
+        await open_what_answers(self._bench, self._stack, self._write)
+        await ceasing
         return fenced
 
     async def _cease_at_once(self) -> None:

@@ -64,7 +64,8 @@ async def test_discharges(grid, inverter, battery, set_up, judge):
     await inverter.set_power_w(5000.0)
     while abs((await battery.current_a()).value) < 80.0:
         await asyncio.sleep(0.1)
-    (HERE / "flows").touch()
+    (HERE / "begins").write_text(repr(time.monotonic()))
+    (HERE / "begins").rename(HERE / "flows")
     {ending}
     await asyncio.sleep(60.0)
 
@@ -184,6 +185,13 @@ def drills(*words: str) -> Callable[[World], None]:
             stand.drill(each)
 
     return do
+
+
+def since_s(truth: Sequence[dict[str, Any]], holds: Callable[[dict[str, Any]], bool]) -> float:
+    """Since when something holds for good, on the truth's clock."""
+    last = max((place for place, each in enumerate(truth) if not holds(each["is"])), default=-1)
+    at_s: float = truth[last + 1]["at_s"]
+    return at_s
 
 
 def opened_at_a(truth: Sequence[dict[str, Any]]) -> list[float]:

@@ -11,16 +11,71 @@ import os
 import re
 import resource
 import signal
+import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pytest
 
-from ..processes import LAB1, Ended, Home, side_by_side
-from .discharging import GONE_WITHIN_S, World, drills, opened_at_a, wait_for_rest, wait_for_seal, world
+from harness.rig.files import load_product, load_rig
+from harness.rig.reaction import reactions_s, stale_after_s
+from harness.safety.guard_link import BEATS_A_HEARTBEAT
+from harness.safety.watch import CHECKS_A_PERIOD
+
+from ..processes import LAB1, LFP_RACK, Ended, Home, side_by_side
+from .discharging import (
+    GONE_WITHIN_S,
+    World,
+    drills,
+    opened_at_a,
+    since_s,
+    wait_for_rest,
+    wait_for_seal,
+    world,
+)
+
+RIG, PRODUCT = load_rig(LAB1), load_product(LFP_RACK)
+
+
+def gone_s() -> Mapping[str, float]:
+    """From an ending until the current is gone, as the rig file promises it, by what takes it away."""
+    part, envelope, safe = RIG.interlock, RIG.envelope, RIG.safe_state
+    assert part is not None
+    assert envelope is not None
+    assert safe is not None
+    acts_s = part.latency_s + part.actuator_s
+    look_s = min(part.periods_s.values()) / CHECKS_A_PERIOD
+    stale = {
+        f"the stale rule: {name}": stale_after_s(period_s, envelope.stale_s.value) + look_s + acts_s
+        for name, period_s in part.periods_s.items()
+    }
+    inverter = PRODUCT.inverter
+    return {
+        "the plan's end": PRODUCT.ratings.discharge_power_w / inverter.ramp_w_per_s + inverter.response_s,
+        "the guard at once": acts_s,
+        # It looks ten times in that time; the age of the loop's last turn comes with a beat.
+        "the guard after silence": 1.1 * part.heartbeat_s + acts_s,
+        "the guard after a hang": part.loop_hang_s
+        + (0.1 + 1.0 / BEATS_A_HEARTBEAT) * part.heartbeat_s
+        + acts_s,
+        **stale,
+        "the limit": reactions_s(RIG)["battery_current_a"][0],
+        "the chain": part.actuator_s,
+        "a hardware layer": min(layer.measured_s for layer in safe.hardware_layers.values()),
+    }
+
+
+GONE_S = gone_s()
+
+CROWDED_S = 1.1
+"""What a machine may take longer that has three rigs on two cores: a sound process was silent for so long."""
+
+SESSION_ENDS_S = 5.0
+"""A plan that ended by itself is at zero power; the guard has its turn when the session has ended; ours."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +96,8 @@ class Row:
         is_sealed: whether somebody was left to seal the run; else a person does.
         breaks_at_most_a: current that the contactor may have opened under: none under load, but where
             nothing is left to the harness the chain's own breaker acts.
+        by: what takes the current away, in the words of ``GONE_S``.
+        waits_s: for devices that do not answer, before the contactor's turn comes.
     """
 
     name: str
@@ -55,6 +112,8 @@ class Row:
     told: str = ""
     is_sealed: bool = True
     breaks_at_most_a: float = 10.0
+    by: str = "the plan's end"
+    waits_s: float = 0.0
 
 
 def sends(number: signal.Signals) -> Callable[[World], None]:
@@ -120,8 +179,22 @@ ROWS = [
     Row("SIGINT", 2, "ABORTED", KEYBOARD, from_outside=sends(signal.SIGINT)),
     Row("SIGTERM", 2, "ABORTED", KEYBOARD, from_outside=sends(signal.SIGTERM)),
     Row("SIGHUP", 2, "ABORTED", KEYBOARD, from_outside=sends(signal.SIGHUP)),
-    Row("SIGKILL", -9, "ABORTED", KILLED, from_outside=sends(signal.SIGKILL)),
-    Row("SIGSTOP", -9, "ABORTED", KILLED, from_outside=sends(signal.SIGSTOP)),
+    Row(
+        "SIGKILL",
+        -9,
+        "ABORTED",
+        KILLED,
+        from_outside=sends(signal.SIGKILL),
+        by="the guard at once",
+    ),
+    Row(
+        "SIGSTOP",
+        -9,
+        "ABORTED",
+        KILLED,
+        from_outside=sends(signal.SIGSTOP),
+        by="the guard after silence",
+    ),
     Row("an exception in the plan", 1, "ERROR", "ValueError: no", {"ending": NO}),
     Row("an exception in set-up", 1, "ERROR", "ValueError: no", {"module_set_up": NO}, **NOTHING_BEGAN),
     Row("an exception in a fixture", 1, "ERROR", "ValueError: no", {"set_up": NO}, **NOTHING_BEGAN),
@@ -129,12 +202,45 @@ ROWS = [
     # It belongs to the last plan of the file, which is another one.
     Row("an exception in clean-up", 1, "PASS", "", JUDGED | {"module_clean_up": NO}),
     Row(
-        "an exception in the interlock", 1, "ABORTED", "guard itself failed: TypeError", {"ending": MISHEARD}
+        "an exception in the interlock",
+        1,
+        "ABORTED",
+        "guard itself failed: TypeError",
+        {"ending": MISHEARD},
+        by="the guard at once",
     ),
-    Row("os._exit", 3, "ABORTED", KILLED, {"ending": "os._exit(3)"}),
-    Row("a crash of the interpreter", -11, "ABORTED", KILLED, {"ending": "ctypes.string_at(0)"}),
-    Row("a hung event loop", -9, "ABORTED", KILLED, {"ending": "while True: pass"}),
-    Row("a blocked event loop", -9, "ABORTED", KILLED, {"ending": "time.sleep(300.0)"}),
+    Row(
+        "os._exit",
+        3,
+        "ABORTED",
+        KILLED,
+        {"ending": "os._exit(3)"},
+        by="the guard at once",
+    ),
+    Row(
+        "a crash of the interpreter",
+        -11,
+        "ABORTED",
+        KILLED,
+        {"ending": "ctypes.string_at(0)"},
+        by="the guard at once",
+    ),
+    Row(
+        "a hung event loop",
+        -9,
+        "ABORTED",
+        KILLED,
+        {"ending": "while True: pass"},
+        by="the guard after a hang",
+    ),
+    Row(
+        "a blocked event loop",
+        -9,
+        "ABORTED",
+        KILLED,
+        {"ending": "time.sleep(300.0)"},
+        by="the guard after a hang",
+    ),
     Row("out of memory", 1, "ERROR", "MemoryError", {"ending": GREEDY}),
     # Its last word was lost with the disk; the guard, which has its own files, seals the run.
     Row("a full disk", 1, "ABORTED", KILLED, {"ending": FULL}),
@@ -147,8 +253,16 @@ ROWS = [
         has_guard=False,
         told="guard: rig safe, verified at battery_current, ac_voltage",
         is_sealed=False,
+        by="the guard at once",
     ),
-    Row("a cut cable to the battery", 1, "ABORTED", "bms.* is silent", from_outside=drills("silent bms on")),
+    Row(
+        "a cut cable to the battery",
+        1,
+        "ABORTED",
+        "bms.* is silent",
+        from_outside=drills("silent bms on"),
+        by="the stale rule: bms",
+    ),
     Row(
         "a cut cable to the converter",
         1,
@@ -156,6 +270,7 @@ ROWS = [
         "door_closed is off",
         from_outside=drills("silent pcs on", "input safety.door_closed off"),
         **CHAIN,
+        by="the chain",
     ),
     Row(
         "a cut cable to the shunt",
@@ -164,6 +279,7 @@ ROWS = [
         "shunt.* is silent",
         from_outside=drills("silent shunt on"),
         **CHAIN,
+        by="the stale rule: shunt",
     ),
     Row(
         "a cut cable to the safety chain",
@@ -173,6 +289,7 @@ ROWS = [
         from_outside=drills("silent safety on"),
         is_verified=False,
         **CHAIN,
+        by="the stale rule: safety",
     ),
     Row(
         "a cut cable to the source",
@@ -181,6 +298,8 @@ ROWS = [
         KEYBOARD,
         from_outside=after("silent grid on", signal.SIGINT),
         **CHAIN,
+        by="the plan's end",
+        waits_s=12.0,
     ),
     Row(
         "an instrument that hangs",
@@ -188,6 +307,8 @@ ROWS = [
         "ABORTED",
         KILLED,
         from_outside=after("silent analyzer on", signal.SIGKILL),
+        by="the guard at once",
+        waits_s=5.0,
     ),
     Row(
         "a door that opens",
@@ -196,6 +317,7 @@ ROWS = [
         "safety.door_closed is off",
         from_outside=drills("input safety.door_closed off"),
         **CHAIN,
+        by="the chain",
     ),
     Row(
         "the E-stop",
@@ -204,6 +326,7 @@ ROWS = [
         "safety.e_stop_released is off",
         from_outside=drills("input safety.e_stop_released off"),
         **CHAIN,
+        by="the chain",
     ),
     Row(
         "a current beyond the envelope",
@@ -213,6 +336,7 @@ ROWS = [
         from_outside=drills("disturb shunt.current_a 400"),
         is_verified=False,
         **CHAIN,
+        by="the limit",
     ),
     Row(
         "a guard that is killed",
@@ -222,6 +346,7 @@ ROWS = [
         from_outside=kills_guard,
         has_guard=False,
         **CHAIN,
+        by="a hardware layer",
     ),
     Row(
         "a run and a guard that are killed",
@@ -232,9 +357,24 @@ ROWS = [
         has_guard=False,
         is_sealed=False,
         **CHAIN,
+        by="a hardware layer",
     ),
-    Row("a guard that is told to", 1, "ABORTED", "SIGTERM to the guard", from_outside=tells_guard),
-    Row("power restored in the middle", -9, "ABORTED", KILLED, from_outside=kills_and_restores_power),
+    Row(
+        "a guard that is told to",
+        1,
+        "ABORTED",
+        "SIGTERM to the guard",
+        from_outside=tells_guard,
+        by="the guard at once",
+    ),
+    Row(
+        "power restored in the middle",
+        -9,
+        "ABORTED",
+        KILLED,
+        from_outside=kills_and_restores_power,
+        by="the guard at once",
+    ),
 ]
 """The table of all endings."""
 
@@ -276,6 +416,34 @@ def evidence(
     return dict(zip(chosen, side_by_side([work(row) for row in chosen.values()], 3), strict=True))
 
 
+@pytest.fixture(scope="module")
+def figures(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """Lines of a table that is printed at the end, with how late the machine itself was meanwhile."""
+    lines: list[str] = []
+    delays_s: list[float] = []
+    is_over = threading.Event()
+
+    def sample() -> None:
+        while not is_over.is_set():
+            due_s = time.monotonic() + 0.005
+            is_over.wait(0.005)
+            delays_s.append(time.monotonic() - due_s)
+
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    yield lines
+    is_over.set()
+    sampler.join(5.0)
+    delays_s.sort()
+    lines.append(
+        f"the machine alone wakes a process {1e3 * delays_s[int(0.99 * (len(delays_s) - 1))]:.0f} ms late at "
+        f"p99, {1e3 * delays_s[-1]:.0f} ms at most"
+    )
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        sys.stdout.write("\n" + "\n".join(lines) + "\n")
+
+
 class NO_PARAMETERS:  # noqa: N801 - stands for an object without any
     params: ClassVar[dict[str, Any]] = {}
 
@@ -283,8 +451,10 @@ class NO_PARAMETERS:  # noqa: N801 - stands for an object without any
 def end(home: Home, row: Row) -> Evidence:
     """Discharge, end as the row says, and wait until whoever acts has acted."""
     with world(home, begins=row.flows, **({"ending": "await asyncio.sleep(120.0)"} | row.code_at)) as stand:
-        began_s = time.monotonic()
+        # What the plan's own code does begins when it says that the current flows.
+        began_s = float((home.path / "plans" / "flows").read_text()) if row.flows else time.monotonic()
         if row.from_outside is not None:
+            began_s = time.monotonic()
             row.from_outside(stand)
         wait_for_rest(stand)
         ended = stand.ends()
@@ -301,7 +471,7 @@ def end(home: Home, row: Row) -> Evidence:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_the_rig_is_off_verified_and_on_record(evidence, row):
+def test_the_rig_is_off_verified_and_on_record(evidence, figures, row):
     """The truth of the plant decides, not what the harness says of itself."""
     found = evidence[row.name].result()
     truth, ended = found.truth, found.ended
@@ -309,6 +479,7 @@ def test_the_rig_is_off_verified_and_on_record(evidence, row):
         assert any(each["is"]["battery_current_a"] > 50.0 for each in truth), "no current: nothing was shown"
         late = [each for each in truth if each["at_s"] > found.began_s + GONE_WITHIN_S]
         assert all(abs(each["is"]["battery_current_a"]) < 0.5 for each in late), late[0]
+        figures.append(in_time(row, found))
     last = truth[-1]["is"]
     assert (abs(last["battery_current_a"]) < 0.5, last["contactor_closed"], last["source_on"]) == (
         True,
@@ -328,6 +499,25 @@ def test_the_rig_is_off_verified_and_on_record(evidence, row):
         assert [each["is_safe"] for each in outcomes] == [row.is_verified], ended.record.guard
     assert found.verified.code == 0, found.verified.said
     assert (found.after.code == 0) is row.is_verified, found.after.said
+
+
+def in_time(row: Row, found: Evidence) -> str:
+    """Check when the current was gone and the contactor open, against the rig file's own figures."""
+    safe = RIG.safe_state
+    assert safe is not None
+    breaks_a, promised_s = safe.break_current_a, GONE_S[row.by]
+    gone = since_s(found.truth, lambda now: abs(now["battery_current_a"]) <= breaks_a) - found.began_s
+    opened = since_s(found.truth, lambda now: not now["contactor_closed"]) - found.began_s
+    # The contactor waits for the current, and then takes its own time.
+    waits_s = row.waits_s + (SESSION_ENDS_S if row.by == "the plan's end" else 0.0)
+    open_s = promised_s + safe.current_gone_within_s + safe.open_within_s + waits_s
+    figures = (
+        f"{row.name:38} {row.by:24} current gone {1e3 * gone:5.0f} ms (promised {1e3 * promised_s:5.0f}), "
+        f"contactor open {1e3 * opened:5.0f} ms (promised {1e3 * open_s:5.0f})"
+    )
+    assert gone <= promised_s + CROWDED_S, figures
+    assert opened <= open_s + CROWDED_S, figures
+    return figures
 
 
 def test_a_rig_that_is_gone_is_unsafe_until_a_person_clears_it(home):
@@ -360,14 +550,20 @@ def test_a_rig_that_is_gone_is_unsafe_until_a_person_clears_it(home):
     assert "UNSAFE" not in after_that.said
 
 
-COUPLER_LAYER = re.compile(r"\n\[safe_state\.hardware_layers\.coupler_watchdog\].*?(?=\n\[|\Z)", re.DOTALL)
+def without(layer: str) -> tuple[str, str]:
+    """Take a hardware layer out of the rig file."""
+    table = re.search(
+        rf"\n\[safe_state\.hardware_layers\.{layer}\].*?(?=\n\[|\n\n|\Z)", LAB1.read_text(), re.DOTALL
+    )
+    assert table is not None
+    return table[0], ""
 
 
-def test_the_converter_alone_takes_the_current_away_when_nobody_is_left(home):
-    """With no watchdog in the coupler, and no process of ours: by its own timer, the chain still closed."""
-    layer = COUPLER_LAYER.search(LAB1.read_text())
-    assert layer is not None
-    with world(home, (layer[0], ""), ending="await asyncio.sleep(120.0)") as stand:
+@pytest.mark.parametrize("other", ["converter_reversion", "converter_heartbeat"])
+def test_the_converter_alone_takes_the_current_away_when_nobody_is_left(home, other):
+    """With no watchdog in the coupler, and no process of ours: by one of its own, the chain still closed."""
+    changes = (without("coupler_watchdog"), without(other))
+    with world(home, *changes, ending="await asyncio.sleep(120.0)") as stand:
         began_s = time.monotonic()
         kills_both(stand)
         assert stand.ends().code == -9
