@@ -394,6 +394,24 @@ def test_what_is_wired_otherwise_is_found_by_its_check_and_the_rig_ends_safe(tmp
     assert is_dead(found.truth), found.truth
 
 
+def test_a_converter_that_stood_connected_is_off_while_its_layers_are_tried_and_armed(tmp_path):
+    """One that missed its heartbeat is started anew by arming it, which nothing may follow."""
+    rig, product = load_rig(changed(LAB1, tmp_path / "rig.toml", FAST)), load_product(LFP_RACK)
+
+    async def main() -> tuple[list[str], Mapping[str, Any]]:
+        async with far_side(Setup(rig=rig, product=product, f0_hz=60.0), is_enabled=False) as side:
+            async with opened(rig, product, lambda _: None, side) as walk:
+                await walk.role("inverter").turn_on()
+                found = [each.found for each in await walk.run(CHECKS[:3]) if not each.is_good]
+            side.advance()
+            return found, truth_of(side)
+
+    found, truth = run_virtual(main)
+    assert found == []
+    assert is_dead(truth)
+    assert not truth["converter_on"]
+
+
 @dataclass(frozen=True)
 class Seen:
     """What is left of a commissioning in another process.
