@@ -293,7 +293,7 @@ class MakeSafe:
             raise NotTestable(f"{rig.topology.faults[fault].device}: it could not be opened")
         await self._trusted(self._part.current)
         await inserter.insert(fault)
-        await self._wait_for_current(silenced_within_s(rig, self._bench.product))
+        await self._wait_for_current(silenced_within_s(rig, self._bench.product), in_envelope=True)
 
     async def _drop_chain(self) -> None:
         chain = self._chain()
@@ -321,10 +321,14 @@ class MakeSafe:
             raise NotTestable(f"rig {self._bench.rig.name} has no safety chain")
         return chain
 
-    async def _wait_for_current(self, within_s: float) -> None:
+    async def _wait_for_current(self, within_s: float, *, in_envelope: bool = False) -> None:
         """Let the contactor pass once the independent meter shows a current that it may break.
 
         What the meter said before the step began shows another current than the one to be broken.
+
+        Args:
+            within_s: for how long to wait.
+            in_envelope: end the wait as well once the battery is beyond what the rig survives.
         """
         start_s = now_s()
         end_s = start_s + within_s
@@ -334,6 +338,8 @@ class MakeSafe:
             is_fresh = at_s >= start_s
             if is_fresh and abs(current_a) <= self._part.break_current_a:
                 return
+            if is_fresh and in_envelope:
+                await self._see_in_envelope(current_a)
             # A meter that says nothing anew goes stale, and its driver raises.
             if is_fresh and now_s() >= end_s:
                 raise Unsafe(
@@ -341,6 +347,25 @@ class MakeSafe:
                     f"contactor breaks at most {self._part.break_current_a:g} A"
                 )
             await asyncio.sleep(_LOOK_S)
+
+    async def _see_in_envelope(self, current_a: float) -> None:
+        """Look at the battery's current and voltage as the bench's meter sees them.
+
+        Raises:
+            Unsafe: either is beyond the envelope, so that nothing slower than the chain may be waited for.
+        """
+        envelope = self._bench.rig.envelope
+        if envelope is None:
+            return
+        meter = self._part.current.partition(".")[0]
+        voltage_v = float(await ask(self._bench, f"{meter}.voltage_v"))
+        low_v, high_v = envelope.battery_voltage_v.value
+        most_a = envelope.battery_current_a.value
+        if abs(current_a) > most_a or not low_v <= voltage_v <= high_v:
+            raise Unsafe(
+                f"{meter} shows {current_a:.4g} A and {voltage_v:.4g} V; the envelope allows {most_a:g} A "
+                f"and {low_v:g} to {high_v:g} V: nothing slower than the chain is waited for"
+            )
 
     async def _trusted(self, value: str) -> tuple[float, float]:
         """Ask a sensor, and a battery's current only of one that also sees the battery's voltage.

@@ -170,6 +170,20 @@ def test_where_a_limit_is_passed_nobody_waits_for_a_time_out():
     assert SILENCES not in seen.steps
 
 
+@pytest.mark.parametrize(("quantity", "amount"), [("current_a", 400.0), ("voltage_v", 10.0)])
+def test_the_wait_for_the_time_out_ends_where_the_battery_leaves_the_envelope(quantity, amount):
+    def spoil(side):
+        silence_pcs(side)
+        side.emulators["shunt"].disturbance.update({quantity: amount})
+
+    seen = make_safe(spoil, cause="run")
+    (step,) = (step for step in seen.outcome.steps if step.means == SILENCES)
+    assert step.outcome == "held back"
+    assert "nothing slower than the chain is waited for" in step.text
+    assert step.took_s < 0.5
+    assert seen.steps[DROPS] == "done"
+
+
 def test_a_converter_that_misses_no_battery_is_stopped_by_the_chain(tmp_path):
     """Its product file promised a time-out; the bound that follows from that is all the time it gets."""
     built = changed(LFP_RACK, tmp_path / "lfp_rack.toml", ("bms_timeout_s = 3.0", "bms_timeout_s = 60.0"))
