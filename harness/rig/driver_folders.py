@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -50,9 +50,9 @@ def find_driver(name: str, package: str = "drivers") -> DriverFolder:
     Raises:
         ConfigurationError: there is no such folder, it does not import, or it lacks a part.
     """
-    known = driver_names(package)
-    if name not in known:
-        raise ConfigurationError(unknown("driver", name, known))
+    spec = importlib.util.find_spec(f"{package}.{name}") if name.isidentifier() else None
+    if spec is None or spec.origin is None or not spec.submodule_search_locations:
+        raise ConfigurationError(unknown("driver", name, driver_names(package)))
     try:
         module = importlib.import_module(f"{package}.{name}")
     except Exception as error:

@@ -204,7 +204,7 @@ class ScpiInterpreter:
         self._undefined = undefined
         self._syntax = syntax
         self._commands = [
-            (re.compile(_expression(pattern, abbreviates_freely=abbreviates_freely)), handler)
+            (_opening(pattern), _expression(pattern, abbreviates_freely=abbreviates_freely), handler)
             for pattern, handler in commands.items()
         ]
         self._headers: dict[str, tuple[Handler, tuple[int, ...]] | None] = {}
@@ -262,8 +262,9 @@ class ScpiInterpreter:
         if header in self._headers:
             return self._headers[header]
         found = None
-        for expression, handler in self._commands:
-            if match := expression.fullmatch(header):
+        for opening, expression, handler in self._commands:
+            # Most expressions are never asked for, and compiling takes longer than all else here.
+            if header.startswith(opening) and (match := re.fullmatch(expression, header)):
                 found = handler, tuple(int(suffix) if suffix else 1 for suffix in match.groups())
                 break
         if len(self._headers) >= 16 * _REMEMBERED_MESSAGES:
@@ -419,6 +420,12 @@ _MULTIPLIERS: Mapping[str, float] = {
 _PATTERN_PART = re.compile(
     r"(?P<open>\[)?(?P<colon>:)?(?P<name>\*?[A-Za-z_]\w*)(?P<suffix><\w+>)?(?P<close>\])?"
 )
+
+
+def _opening(pattern: str) -> str:
+    """Give what every header begins with that can be meant by a pattern: ``:NUM`` of ``:NUMeric:HOLD``."""
+    opening = re.match(r"[:*]?[A-Z0-9_]*", pattern, re.ASCII)
+    return opening.group() if opening else ""
 
 
 def _expression(pattern: str, *, abbreviates_freely: bool) -> str:
