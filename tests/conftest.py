@@ -16,6 +16,35 @@ settings.load_profile("ours")  # the same examples every time, however busy the 
 # A shell that starts the tests in the background takes Ctrl-C away, from the runs that they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST_FIRST = (
+    "plans/test_another_process.py",
+    "safety/test_endings.py",
+    "test_plugin.py",
+    "oracles/test_opender.py",
+    "plans/test_negative_controls.py",
+    "safety/test_latency.py",
+    "safety/test_commissioning.py",
+    "plans/test_determinism.py",
+    "test_bad_input.py",
+    "test_documents.py",
+    "safety/test_settings.py",
+    "plant/test_battery.py",
+    "test_cli.py",
+    "wires/test_determinism.py",
+    "plant/test_everything_on.py",
+    "plant/test_bms.py",
+    "plant/server_rack/test_rack_plant.py",
+    "test_project.py",
+)
+"""Files that take ten seconds or more on two cores; what begins last keeps one core waiting for the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; all others stay in their order behind them."""
+    folder = Path(__file__).parent
+    rank = {folder / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
 
 @pytest.fixture(autouse=True)
 def ordinary() -> Iterator[None]:

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from harness.record.logbook import public_key_hex, verify
 from harness.record.record import Record, read_document, record_of
 
 T = TypeVar("T")
@@ -118,6 +122,16 @@ class Home:
         folder.mkdir(exist_ok=True)
         (folder / "test_own.py").write_text(text)
         return "-c", REPOSITORY / "pyproject.toml", folder
+
+    def wrong_with(self, folder: Path) -> tuple[str, ...]:
+        """What verification finds wrong with a run, where this home's station is trusted and no other.
+
+        As ``rackproof verify``, without a process, which takes longer than the verification.
+        """
+        pem = (self.path / "config" / "rackproof" / "station_ed25519.pem").read_bytes()
+        key = serialization.load_pem_private_key(pem, password=None)
+        assert isinstance(key, Ed25519PrivateKey)
+        return verify(folder, {public_key_hex(key)})
 
     def rackproof(self, *arguments: object, cwd: Path = REPOSITORY, longest_s: float = LONGEST_S) -> Ended:
         """Run ``rackproof`` to its end."""

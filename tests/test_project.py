@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import LONGEST_FIRST
+
 ROOT = Path(__file__).parents[1]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
 PACKAGES = {"harness": "harness", "drivers": "drivers", "rackproof_fixtures": "fixtures"}
@@ -40,6 +42,10 @@ def files_of_the_project() -> Iterator[Path]:
                 ahead.append(path)
             else:
                 yield path
+
+
+def test_the_files_that_the_tests_begin_with_are_there():
+    assert [name for name in LONGEST_FIRST if not (ROOT / "tests" / name).exists()] == []
 
 
 def test_the_list_of_packages_is_the_folders():

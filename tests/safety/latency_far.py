@@ -1,6 +1,7 @@
 """The far end of the latency test: a rig whose shunt shows breaches, and the clock for both moments.
 
-Writes one line a breach: seconds from the frame that shows it to the converter's first command.
+Writes one line a breach: seconds from the frame that shows it to the converter's first command. Each comes
+after a line on standard input, with which the near end says that it watches.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from harness.rig.files import load_product, load_rig, write_rig
 from harness.safety.guard import be_prompt
 
 BREACHES = int(sys.argv[2])
+BREACH_A = float(sys.argv[3])
 CURRENT_FRAME = 0x521
 
 
@@ -28,7 +30,7 @@ async def main() -> None:
     ) as side:
         shunt: Any = side.emulators["shunt"]
         converter: Any = side.emulators["pcs"]
-        commanded = asyncio.Event()
+        commanded, watched = asyncio.Event(), asyncio.Event()
         times_s: list[float] = []
         write = converter.write
 
@@ -46,15 +48,17 @@ async def main() -> None:
 
         side.can_lines["safety_can"].port("clock").listen([CURRENT_FRAME], note_frame)
         write_rig(pointed_at(rig, side.addresses), Path(sys.argv[1]))
+        asyncio.get_running_loop().add_reader(sys.stdin, lambda: sys.stdin.readline() and watched.set())
         print("ready", flush=True)
-        await commanded.wait()  # the near end has opened, and commands once to say so
         for number in range(BREACHES):
-            await asyncio.sleep(0.25 + 0.013 * (number % 7))  # at another phase of everything each time
+            await watched.wait()
+            watched.clear()
+            await asyncio.sleep(0.013 * (number % 7))  # at another phase of everything each time
             side.advance()
             commanded.clear()
             times_s.clear()
             shown_s.clear()
-            shunt.disturbance["current_a"] = 400.0
+            shunt.disturbance["current_a"] = BREACH_A
             await commanded.wait()
             shunt.disturbance.clear()
             print(f"{times_s[0] - shown_s[0]:.6f}", flush=True)

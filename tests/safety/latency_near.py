@@ -1,4 +1,7 @@
-"""The near end of the latency test: the guard's parts; each breach is answered by a command."""
+"""The near end of the latency test: the guard's parts; each breach is answered by a command.
+
+Writes a line each time it watches, after a report that showed no breach any more.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ from harness.rig.files import load_product, load_rig
 from harness.safety.guard import be_prompt
 from harness.safety.interlock import Interlock
 
+BREACH_A = float(sys.argv[2])
+
 
 async def main() -> None:
     be_prompt()
     rig = load_rig(sys.argv[1])
     watched: list[Interlock] = []
-    breach = asyncio.Event()
+    breach, calm = asyncio.Event(), asyncio.Event()
 
     def observe(*readings: Any) -> None:
         for interlock in watched:
@@ -25,6 +30,8 @@ async def main() -> None:
                 interlock.observe(reading)
             if interlock.breach is not None:
                 breach.set()
+        if any(each.source == "shunt.current_a" and each.value < 0.5 * BREACH_A for each in readings):
+            calm.set()
 
     setup = Setup(
         rig=rig, product=load_product("lfp_rack"), f0_hz=60.0, observe=observe, note=lambda *_: None
@@ -32,9 +39,11 @@ async def main() -> None:
     async with open_bench(setup, emulate=False, only=frozenset({"shunt", "pcs"})) as bench:
         while True:
             await bench.devices["pcs"].turn_off()
-            await asyncio.sleep(0.15)  # the next report shows that the breach is over
+            calm.clear()
+            await calm.wait()
             breach.clear()
             watched[:] = [Interlock(rig, now_s())]
+            print("watches", flush=True)
             await breach.wait()
             watched.clear()
 

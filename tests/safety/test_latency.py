@@ -11,6 +11,7 @@ import pytest
 from ..processes import REPOSITORY, Home, busy_loops
 
 BREACHES = 150
+BREACH_A = 400.0
 ALLOWED_S = 0.020
 COMPUTES = """
 import time
@@ -43,14 +44,15 @@ def test_the_first_command_leaves_within_20_ms_beside_two_busy_cores_and_a_plan_
     rig = home.path / "rig.toml"
     folder = REPOSITORY / "tests" / "safety"
     far = subprocess.Popen(  # noqa: S603 - our own modules
-        [sys.executable, folder / "latency_far.py", rig, str(BREACHES)],
-        cwd=REPOSITORY, env=home.environment, stdout=subprocess.PIPE, text=True,
+        [sys.executable, folder / "latency_far.py", rig, str(BREACHES), str(BREACH_A)],
+        cwd=REPOSITORY, env=home.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert far.stdout is not None
     assert far.stdout.readline() == "ready\n"
     near = subprocess.Popen(  # noqa: S603 - our own modules
-        [sys.executable, folder / "latency_near.py", rig], cwd=REPOSITORY, env=home.environment
-    )
+        [sys.executable, folder / "latency_near.py", rig, str(BREACH_A)],
+        cwd=REPOSITORY, env=home.environment, stdout=far.stdin,
+    )  # fmt: skip
     plan = subprocess.Popen([sys.executable, "-c", COMPUTES])  # noqa: S603 - the text above
     try:
         with busy_loops(busy):

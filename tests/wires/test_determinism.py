@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
+from ..processes import busy_loops
 from .mixed import digest
 
-SECONDS = 2000
-"""Ten exchanges a second: 20,000."""
+SECONDS = 1000
+"""Ten exchanges a second: 10,000."""
 
 
-@contextlib.contextmanager
-def busy_loops(count: int) -> Iterator[None]:
-    """Keep the machine busy with endless loops in processes of their own."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for each in loops:
-            each.kill()
-        for each in loops:
-            each.wait()
-
-
-def test_20000_mixed_exchanges_are_the_same_idle_and_beside_six_busy_loops() -> None:
+def test_10000_mixed_exchanges_are_the_same_idle_and_beside_six_busy_loops() -> None:
     idle, count, lost = digest(SECONDS)
     assert count == 10 * SECONDS
     # Every lost answer cost its time-out in rig time, no more and no less.
