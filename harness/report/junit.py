@@ -23,8 +23,9 @@ OUTCOMES: Mapping[str, tuple[str, str] | None] = {
 }
 """Element and type by verdict."""
 
-# XML 1.0 knows no other control characters, not even escaped ones.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# XML 1.0 (2.2) knows none of these, not even escaped. Named by what is left out: the set of all others takes
+# 8 ms to compile.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def write_junit(run_dir: Path, path: Path | None = None) -> Path:
