@@ -107,17 +107,27 @@ def test_the_picture_is_as_wide_as_the_terminal_also_after_a_change():
     """A real terminal: pytest holds the process's own streams, whose size says nothing."""
     near, far = pty.openpty()
     with os.fdopen(near, "rb", buffering=0) as screen, os.fdopen(far, "w", encoding="utf-8") as stream:
+
+        def shown() -> str:
+            """All that was written by now, in however many pieces it comes; a mark of ours follows it."""
+            stream.write("\f")
+            stream.flush()
+            text = b""
+            while not text.endswith(b"\f"):
+                text += screen.read(65536)
+            return text.decode()
+
         clock = Clock()
         view = LiveView(stream=stream, real=clock, planned=9)
         termios.tcsetwinsize(far, (40, 50))
         view.begin("CC-02", "Gives back what its round-trip efficiency promises", 80_000.0)
         clock.now = 1.0
         view.refresh(10_000.0)
-        narrow = screen.read(65536).decode()
+        narrow = shown()
         termios.tcsetwinsize(far, (40, 120))
         clock.now = 25.0
         view.refresh(10_000.0)
-        wide = screen.read(65536).decode()
+        wide = shown()
         view.end("PASS", "", 80_000.0)
     assert "promises" not in narrow
     assert "Gives back what its round-trip efficiency promises" in wide
