@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.clock import go_before_others, run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe, near_miss
-from harness.readings import Measured
+from harness.readings import Measured, Reading
 from harness.rig.agreement import disagreements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.files import load_product, load_rig, load_site, write_rig
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
 from harness.rig.toml_file import unknown
+from harness.safety.permit import refuse_command
 
 if TYPE_CHECKING:
     from harness.rig.product_file import ProductFile
@@ -30,22 +31,6 @@ EXIT_OK = 0
 EXIT_TROUBLE = 1
 EXIT_USAGE = 4
 """As pytest's own: a mistake in a file or an option."""
-
-_COMMANDS = (
-    "feed_",
-    "set_",
-    "turn_",
-    "start_",
-    "stop_",
-    "load_",
-    "open",
-    "close",
-    "arm",
-    "insert",
-    "remove",
-    "restore",
-    "waveforms",
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,7 +128,7 @@ def _files(options: Any) -> tuple[RigFile, ProductFile]:
     return rig, product
 
 
-def _on_bench(
+def on_reading_bench(
     rig: RigFile,
     product: ProductFile,
     work: Callable[[Bench], Coroutine[Any, Any, int]],
@@ -151,8 +136,23 @@ def _on_bench(
     emulate: bool,
     only: frozenset[str] | None = None,
 ) -> int:
-    """Open a bench, do something on it, close it."""
-    setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), seed=rig.seed)
+    """Open a bench on which nothing can be commanded, read something there, close it.
+
+    Raises:
+        Unsafe: a device was to be commanded; nothing was sent.
+    """
+
+    def leave(*readings: Reading[Any]) -> None:
+        """Record nothing: who reads sees it."""
+
+    setup = Setup(
+        rig=rig,
+        product=product,
+        f0_hz=float(rig.frequencies_hz[0]),
+        seed=rig.seed,
+        observe=leave,
+        note=refuse_command,
+    )
 
     async def run() -> int:
         async with open_bench(setup, emulate=emulate, only=only) as bench:
@@ -171,7 +171,7 @@ def _read(options: Any) -> int:
 
     async def read(bench: Bench) -> int:
         driver = bench.devices[device]
-        known = _readings(driver)
+        known = readings_of(type(driver))
         if quantity not in known:
             raise ConfigurationError(
                 f"{device} ({rig.devices[device].driver}) has no reading {quantity!r}; "
@@ -188,18 +188,27 @@ def _read(options: Any) -> int:
         print(*_shown(f"{device}.{quantity}", result), sep="\n")
         return EXIT_OK
 
-    return _on_bench(rig, product, read, emulate=options.emulate, only=frozenset({device}))
+    return on_reading_bench(rig, product, read, emulate=options.emulate, only=frozenset({device}))
 
 
-def _readings(driver: Any) -> list[str]:
-    """Name the calls of a driver that ask and change nothing."""
-    return [
-        name
-        for name in dir(type(driver))
-        if not name.startswith("_")
-        and inspect.iscoroutinefunction(getattr(type(driver), name))
-        and not name.startswith(_COMMANDS)
-    ]
+def readings_of(driver: type) -> list[str]:
+    """Name the calls of a driver that give something: a command gives None, and is no reading.
+
+    A capture's waveforms are left out: a bench that was just opened has none.
+    """
+    found: list[str] = []
+    for name in dir(driver):
+        method = getattr(driver, name)
+        if name.startswith("_") or not inspect.iscoroutinefunction(method):
+            continue
+        given = str(inspect.signature(method).return_annotation)
+        if given not in _NOTHING and "Waveform" not in given:
+            found.append(name)
+    return found
+
+
+_NOTHING = frozenset({"None", str(inspect.Signature.empty)})
+"""What is annotated where a call gives nothing, or does not say what it gives."""
 
 
 _MEASURED_SETS = (
@@ -263,7 +272,7 @@ def _check(options: Any) -> int:
             )
         return EXIT_OK
 
-    return _on_bench(rig, product, reach, emulate=options.emulate)
+    return on_reading_bench(rig, product, reach, emulate=options.emulate)
 
 
 def _plans(options: Any) -> int:

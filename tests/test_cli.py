@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from harness.cli import main
+from harness.cli import main, on_reading_bench, readings_of
+from harness.errors import Unsafe
+from harness.rig.bench import Bench
+from harness.rig.driver_folders import find_driver
+from harness.rig.files import load_product, load_rig
+from harness.roles import ROLES
 
 from .processes import FOR_ALL_PLANS, LAB1, LFP_RACK, REPOSITORY, Home, changed
 
@@ -48,6 +54,8 @@ def test_reads_a_value_that_asks_for_a_phase(capsys):
         (["lab1", "grid.voltage_v"], r"grid\.voltage_v asks for: phase"),
         (["lab1", "inverter.set_power_w", "5000"], r"pcs \(sunspec_storage\) has no reading 'set_power_w'"),
         (["lab1", "inverter.turn_on"], r"pcs \(sunspec_storage\) has no reading 'turn_on'"),
+        (["lab1", "inverter.disarm_watchdog"], r"pcs \(sunspec_storage\) has no reading 'disarm_watchdog'"),
+        (["lab1", "safety.disarm_watchdog"], r"safety \(wago_750\) has no reading 'disarm_watchdog'"),
         (["lab11", "battery.soc"], r"unknown rig 'lab11'; known: .*did you mean 'lab1'\?"),
     ],
 )
@@ -57,6 +65,43 @@ def test_what_cannot_be_read_is_told_with_what_can(capsys, arguments, said):
     error = capsys.readouterr().err
     assert error.startswith("1 mistake:\n")
     assert re.search(said, error), error
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(each.parent.name for each in (REPOSITORY / "drivers").glob("*/driver.py"))
+)
+def test_a_reading_is_what_gives_something_and_no_command_does(folder):
+    """By the role's own words, so that a command of tomorrow needs no entry in a list."""
+    driver = find_driver(folder)
+    role = ROLES[driver.ROLE]
+    words = {
+        name: inspect.signature(each).return_annotation
+        for name, each in inspect.getmembers(role)
+        if inspect.iscoroutinefunction(each)
+    }
+    commands = {name for name, gives in words.items() if gives == "None"}
+    readings = set(readings_of(driver.Driver))
+    assert not readings & commands
+    assert readings >= words.keys() - commands - {"waveforms"}
+
+
+@pytest.mark.parametrize(
+    ("device", "command"),
+    [("safety", "disarm_watchdog"), ("pcs", "disarm_watchdog"), ("grid", "turn_off"), ("relay", "insert")],
+)
+def test_nothing_can_be_commanded_on_a_bench_that_was_opened_to_read(device, command):
+    """Not even by a driver whose reading commands: it is refused where it would be recorded."""
+    rig = load_rig("lab1")
+
+    async def work(bench: Bench) -> int:
+        arguments = ["bms_can_open"] if command == "insert" else []
+        await getattr(bench.devices[device], command)(*arguments)
+        return 0
+
+    with pytest.raises(
+        Unsafe, match=rf"^{device}\.{command}\(.*refused before it was sent: .*opened to read"
+    ):
+        on_reading_bench(rig, load_product(rig.product), work, emulate=True)
 
 
 def test_a_phase_that_is_none_is_refused_in_a_line(capsys):

@@ -19,6 +19,19 @@ ENERGISES: Mapping[str, frozenset[str]] = {
 """Commands that may bring energy onto the rig, by role. All others switch off, measure or prepare."""
 
 
+def refuse_command(command: str, at_s: float, asked: object) -> None:
+    """Stand where a ``Permit`` stands, on a bench that was opened to read: no command passes.
+
+    Raises:
+        Unsafe: always. Nothing was sent.
+    """
+    del at_s
+    raise Unsafe(
+        f"{command}({_spelled(asked)}) refused before it was sent: this bench was opened to read; "
+        "a plan commands, on a rig that is armed for it"
+    )
+
+
 class Permit:
     """Stands between every driver and its wire: each command passes here just before it is sent."""
 
