@@ -12,7 +12,8 @@ from harness.cli import main, on_reading_bench, readings_of
 from harness.errors import Unsafe
 from harness.rig.bench import Bench
 from harness.rig.driver_folders import find_driver
-from harness.rig.files import load_product, load_rig
+from harness.rig.emulation import pointed_at
+from harness.rig.files import load_product, load_rig, write_rig
 from harness.roles import ROLES
 
 from .processes import FOR_ALL_PLANS, LAB1, LFP_RACK, REPOSITORY, Home, changed
@@ -25,8 +26,14 @@ def in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
 
 TOO_WEAK = ("power_w = 15000.0\ncan_sink", "power_w = 10500.0\ncan_sink")
 """A source that cannot feed a charge and the critical load."""
-SERVED = ("plans =", "emulated = true\nplans =")
-"""Makes lab1 look like a file that ``rackproof emulate`` wrote."""
+
+
+def served(path: Path, *changes: tuple[str, str]) -> Path:
+    """Write a copy of lab1 as ``rackproof emulate`` would, at ports where nobody listens."""
+    rig = load_rig(changed(LAB1, path, *changes))
+    addresses = {wire: ("127.0.0.1", 40000 + count) for count, wire in enumerate(rig.wires)}
+    write_rig(pointed_at(rig, addresses), path)
+    return path
 
 
 # read
@@ -190,18 +197,23 @@ def test_hardware_is_not_armed(capsys):
 
 
 def test_a_rig_that_must_not_be_energised_is_not_armed(capsys, tmp_path):
-    rig = changed(
-        LAB1,
-        tmp_path / "lab1.toml",
-        TOO_WEAK,
-        SERVED,
-    )
+    rig = served(tmp_path / "lab1.toml", TOO_WEAK)
     assert main(["arm", str(rig), "--person", "A. Tester"]) == 1
     assert "charge and critical load draw 11000.0 W" in capsys.readouterr().err
 
 
+def test_hardware_that_calls_itself_emulated_is_not_armed(capsys, tmp_path):
+    """It would need no commissioning: the file is refused, with every wire that may reach hardware."""
+    rig = changed(LAB1, tmp_path / "lab1.toml", ("plans =", "emulated = true\nplans ="))
+    assert main(["arm", str(rig), "--person", "A. Tester"]) == 4
+    error = capsys.readouterr().err
+    assert set(re.findall(r"lab1\.toml: wires\.(\w+).*: emulated = true, and this may reach", error)) == set(
+        load_rig(LAB1).wires
+    )
+
+
 def test_an_armed_rig_is_told_until_when_and_what_was_confirmed(capsys, tmp_path):
-    rig = changed(LAB1, tmp_path / "lab1.toml", SERVED)
+    rig = served(tmp_path / "lab1.toml")
     assert main(["arm", str(rig), "--person", "A. Tester", "--minutes", "5"]) == 0
     out = capsys.readouterr().out
     assert re.match(

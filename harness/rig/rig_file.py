@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -174,7 +175,8 @@ class RigFile(Part):
         name: what the record calls it.
         station: where it stands.
         description: one line for people.
-        emulated: whether emulators stand at the far ends; written by ``rackproof emulate`` alone.
+        emulated: whether emulators stand at the far ends; written by ``rackproof emulate`` alone, and refused
+            unless every wire ends on this machine's loopback. A tunnel from there to hardware is not seen.
         product: the product that stands on it, unless another is named.
         site: the site whose rules hold, unless another is named.
         plans: ids of the plans that this rig is for; empty for all.
@@ -260,6 +262,7 @@ class _Parts:
     wire_names: Collection[str]
     device_names: Collection[str]
     nominal_voltage_v: object
+    is_emulated: bool
     interlock: Interlock | None
     safe_state: SafeState | None
     emulation: Emulation | None
@@ -287,6 +290,7 @@ class _Parts:
             wire_names=wires.keys(),
             device_names=devices.keys(),
             nominal_voltage_v=table.get("nominal_voltage_v"),
+            is_emulated=table.get("emulated") is True,
             interlock=_sound(Interlock, table["interlock"]) if "interlock" in table else None,
             safe_state=_sound(SafeState, table["safe_state"]) if "safe_state" in table else None,
             emulation=_sound(Emulation, emulation) if isinstance(emulation, Mapping) else None,
@@ -298,6 +302,7 @@ class _Parts:
             yield from self._device_disagreements(name, device, find_driver)
         yield from self._crowded_wires()
         yield from self._one_address_twice()
+        yield from self._emulated_elsewhere()
         yield from self._triggers_without_ends()
         yield from self._two_skews(find_driver)
         yield from self._current_of_nothing()
@@ -374,6 +379,29 @@ class _Parts:
                 other = f"wires.{taken[address]}"
                 yield f"wires.{name}: the same address as {other}; allowed: one wire a physical line"
             taken.setdefault(address, name)
+
+    def _emulated_elsewhere(self) -> Iterator[str]:
+        """An emulated rig is armed without commissioning: no wire of it may reach hardware."""
+        for name, wire in self.wires.items() if self.is_emulated else ():
+            match wire:
+                case CanWire():
+                    host = str(wire.options.get("host", "")) if wire.interface == "socketcand" else ""
+                    at, allowed = "", "interface = 'socketcand' with options.host = '127.0.0.1'"
+                    there = f"interface {wire.interface}, channel {wire.channel}" + (
+                        f", {host}" if host else ""
+                    )
+                case ModbusTcpWire():
+                    host, at, there, allowed = wire.host, ".host", repr(wire.host), "'127.0.0.1'"
+                case VisaWire():
+                    resource = re.fullmatch(r"TCPIP\d*::([^:]+)::.*", wire.resource)
+                    host = resource[1] if resource else ""
+                    at, there = ".resource", repr(wire.resource)
+                    allowed = "'TCPIP0::127.0.0.1::PORT::SOCKET'"
+            if not _is_loopback(host):
+                yield (
+                    f"wires.{name}{at} = {there}: emulated = true, and this may reach hardware; allowed: "
+                    f"{allowed}, as 'rackproof emulate' writes it; leave emulated out of a rig of hardware"
+                )
 
     def _triggers_without_ends(self) -> Iterator[str]:
         for name, trigger in self.triggers.items():
@@ -529,6 +557,14 @@ class _Parts:
             yield f"{at}: {unknown('device', name, self.device_names)}"
         elif name in self.devices and self.devices[name].role != role:
             yield f"{at} = {name!r}: that device's role is {self.devices[name].role}; allowed: {role}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether it is a numeric address of this machine's loopback (127.0.0.0/8 or ::1)."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _driver_disagreements(

@@ -9,6 +9,7 @@ import pytest
 
 from harness.errors import ConfigurationError
 from harness.rig.driver_folders import driver_names, find_driver
+from harness.rig.emulation import pointed_at
 from harness.rig.files import (
     find_file,
     given_values,
@@ -79,14 +80,14 @@ def test_what_is_written_loads_equal(project, find_driver, tmp_path):
 def test_an_emulated_copy_keeps_everything_but_its_addresses(project, find_driver, tmp_path):
     """What ``rackproof emulate`` does: other ports, ``emulated = true``, the same name."""
     rig = project.load(project.table())
-    lan = rig.wires["lan"].model_copy(update={"host": "127.0.0.1", "port": 40123})
-    emulated = rig.model_copy(update={"emulated": True, "wires": {**rig.wires, "lan": lan}})
+    ports = {name: 40121 + count for count, name in enumerate(rig.wires)}
+    emulated = pointed_at(rig, {name: ("127.0.0.1", port) for name, port in ports.items()})
     path = tmp_path / "small-emulated.toml"
     write_rig(emulated, path)
     back = load_rig(path, project.root, find_driver=find_driver)
     assert back == emulated
     assert back.emulated
-    assert (back.name, back.wires["lan"].port) == ("small", 40123)
+    assert (back.name, back.wires["lan"].port) == ("small", ports["lan"])
 
 
 def test_a_place_that_cannot_be_written_is_told(project, tmp_path):

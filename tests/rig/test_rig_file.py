@@ -24,6 +24,42 @@ def test_a_sound_rig_loads(project):
     assert not rig.emulated
 
 
+@pytest.mark.parametrize(
+    ("wire", "changes", "is_allowed"),
+    [
+        ("can0", {}, True),
+        ("can0", {"interface": "socketcan"}, False),
+        ("can0", {"options": {"host": "192.0.2.9", "port": 28600}}, False),
+        ("can0", {"options": {}}, False),
+        ("lan", {"host": "127.3.2.1"}, True),
+        ("lan", {"host": "::1"}, True),
+        ("lan", {"host": "192.0.2.10"}, False),
+        ("lan", {"host": "0.0.0.0"}, False),  # noqa: S104 - refused
+        ("lan", {"host": "localhost"}, False),
+        ("lan", {"host": "127.0.0.1.example"}, False),
+        ("source", {"resource": "TCPIP0::192.0.2.11::5025::SOCKET"}, False),
+        ("source", {"resource": "TCPIP0::127.0.0.1.example::5025::SOCKET"}, False),
+        ("source", {"resource": "GPIB0::5::INSTR"}, False),
+        ("source", {"resource": "ASRL3::INSTR"}, False),
+        ("source", {"resource": "TCPIP::127.0.0.1::hislip0::INSTR"}, True),
+    ],
+)
+def test_a_rig_is_emulated_only_where_every_wire_ends_on_the_loopback(project, wire, changes, is_allowed):
+    """An emulated rig is armed without commissioning; names are refused, since a resolver decides on them."""
+    table = project.table()
+    table["emulated"] = True
+    table["wires"]["can0"] |= {"interface": "socketcand", "options": {"host": "127.0.0.1", "port": 28600}}
+    table["wires"]["lan"]["host"] = "127.0.0.1"
+    table["wires"]["source"]["resource"] = "TCPIP0::127.0.0.1::5025::SOCKET"
+    table["wires"][wire] |= changes
+    if is_allowed:
+        assert project.load(table).emulated
+        return
+    (mistake,) = project.mistakes(table)
+    assert mistake.startswith(f"small.toml: wires.{wire}")
+    assert "emulated = true, and this may reach hardware; allowed: " in mistake
+
+
 def test_five_mistakes_in_five_places_are_told_at_once(project):
     table = project.table()
     table["wires"]["can0"]["bitrat"] = 250_000
