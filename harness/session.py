@@ -134,7 +134,7 @@ class RigSession:
         self.interlock: Interlock | None = None
         self.tripped = ""
         self.found_settings: Mapping[str, float] = {}
-        self.is_in_plan = False
+        self.runs_now: PlanSpec | None = None
         self._excused: set[str] = set()
         self._lease: Lease | None = None
         self._rig_now_s: Callable[[], float] = lambda: 0.0
@@ -324,12 +324,17 @@ class RigSession:
         """Say why nothing may be energised now; empty where it may."""
         if self.tripped:
             return self.tripped
-        if not self.is_in_plan:
+        if self.runs_now is None:
             return "no plan runs: fixtures prepare, only a plan's own function energises and comes to rest"
+        if self.runs_now.hazard == "reads":
+            return (
+                f"the hazard of plan {self.runs_now.plan_id} is 'reads', which energises nothing; "
+                "a plan that has to says hazard='energises' or above"
+            )
         if self.is_virtual:
             return ""
         if self.guard is None or not self.guard.is_alive:
-            return "no guard stands beside this run; only a plan above hazard 'reads' on an armed rig has one"
+            return "no guard stands beside this run"
         return ""
 
     async def stand_guard(self, bench: Bench) -> None:
@@ -517,7 +522,7 @@ class PlanRun:
             guard = self.session.guard
             if guard is not None:
                 guard.plan(self.name)
-            self.session.is_in_plan = True
+            self.session.runs_now = self.spec
             try:
                 bench.has_energised = bench.has_energised or energises
                 await loop.guarded(
@@ -530,7 +535,7 @@ class PlanRun:
                 try:
                     await self._end(bench, settings, start_s)
                 finally:
-                    self.session.is_in_plan = False
+                    self.session.runs_now = None
                     if guard is not None:
                         guard.plan("")
 

@@ -147,6 +147,27 @@ def test_before_arming_what_reads_runs_and_what_energises_says_how_to_arm(home, 
     assert '"grid.turn_on"' not in (ended.folder / "journal.jsonl").read_text()
 
 
+ENERGISES_THEN_READS = (
+    TWO_HAZARDS
+    + """
+
+@plan("RD-02", "comes after, and energises", hazard="reads", measures=("alive",), limit_s=60.0)
+async def test_energises_too(inverter, judge):
+    await inverter.turn_on()
+    judge("alive", True, "rackproof_bench.is_true")
+"""
+)
+
+
+def test_the_guard_of_one_plan_is_no_permission_for_the_next_that_only_reads(home, served):
+    """A guard stands to the session's end, and a plan that reads is not brought to rest."""
+    armed(home, served.rig)
+    ended = home.pytest(*home.plans(ENERGISES_THEN_READS), f"--rig={served.rig}")
+    assert ended.verdicts == {"RD-01": "PASS", "EN-01": "PASS", "RD-02": "ERROR"}
+    assert "pcs.turn_on() refused before it was sent: the hazard of plan RD-02" in ended.messages["RD-02"]
+    assert home.rackproof("disarm", served.rig).code == 0
+
+
 def test_a_disarmed_rig_is_not_energised(home, served):
     armed(home, served.rig)
     first = home.pytest(*home.plans(TWO_HAZARDS), f"--rig={served.rig}", "-k", "EN-01")

@@ -120,3 +120,59 @@ def test_a_fixture_cannot_energise(home):
     assert ended.verdicts == {"FX-01": "ERROR"}
     assert "grid.set_frequency_hz(60.0) refused" in ended.messages["FX-01"]
     assert "no plan runs: fixtures prepare" in ended.messages["FX-01"]
+
+
+READS_AND_ENERGISES = """
+import pytest
+
+from harness.errors import Unsafe
+from harness.plans import plan
+from rackproof_fixtures.steps import energise
+
+
+@plan("RD-01", "delivers", hazard="reads", measures=("alive",), limit_s=60.0)
+async def test_delivers(grid, inverter, judge):
+    await energise(grid, inverter, f0_hz=60.0)
+    await inverter.set_power_w(10_000.0)
+    judge("alive", True, "rackproof_bench.is_true")
+
+
+@plan("RD-02", "tries all that energises", hazard="reads", measures=("alive",), limit_s=60.0)
+async def test_tries(bench, inverter, grid, fault_inserter, judge):
+    for command in (
+        inverter.turn_on(),
+        inverter.set_power_w(-1.0),
+        grid.turn_on(),
+        fault_inserter.insert("bms_can_open"),
+        bench.devices["safety"].set_output("chain", is_on=True),
+    ):
+        with pytest.raises(Unsafe):
+            await command
+    await inverter.set_power_w(0.0)
+    await inverter.turn_off()
+    judge("alive", bench.far_side.plant.converter.power_w == 0.0, "rackproof_bench.is_true")
+
+
+@plan("EN-01", "energises", hazard="energises", measures=("alive",), limit_s=60.0)
+async def test_energises(grid, judge):
+    await grid.turn_on()
+    judge("alive", True, "rackproof_bench.is_true")
+"""
+
+
+def test_a_plan_that_says_it_reads_energises_nothing_in_virtual_time_either(home):
+    """A hazard that only hardware checks is found wrong on the day on which it matters."""
+    rig = changed(
+        LAB1, home.path / "lab1.toml", FOR_ALL_PLANS, ('["reads", "energises", "stresses"]', '["reads"]')
+    )
+    ended = home.pytest(*home.plans(READS_AND_ENERGISES), f"--rig={rig}", "--emulate")
+    assert ended.verdicts == {"RD-01": "ERROR", "RD-02": "PASS", "EN-01": "ERROR"}
+    assert "refused before it was sent: the hazard of plan RD-01 is 'reads'" in ended.messages["RD-01"]
+    assert "hazard 'energises'; rig lab1 allows reads" in ended.messages["EN-01"]
+    sent = [
+        entry["body"] for plan in ended.record.plans for entry in plan.entries if entry["kind"] == "command"
+    ]
+    assert [(each["command"], each["asked"]) for each in sent] == [
+        ("pcs.set_power_w", 0.0),
+        ("pcs.turn_off", None),
+    ]
