@@ -140,12 +140,16 @@ class Conductor:
         if session.choice.stand_ins:
             kind += f", {' and '.join(session.choice.stand_ins)} emulated here"
         f0s = "/".join(f"{f0:g}" for f0 in session.frequencies_hz())
-        return [
+        lines = [
             (
                 f"rig: {session.rig.name} ({kind}, {clock}, {f0s} Hz), product: {session.product.name}, "
                 f"site: {session.site.name}, form: {session.form}, seed: {session.seed}"
             )
         ]
+        if session.seeded_faults:
+            faults = ", ".join(map(str, session.seeded_faults))
+            lines.append(f"seeded faults: {faults}: a plan that passes is a defect of the plan")
+        return lines
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """One line a plan is written here; pytest's own line of dots would stand in between."""

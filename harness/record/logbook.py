@@ -143,6 +143,7 @@ def write_logbook(
         "sealed": sealed.isoformat(timespec="milliseconds"),
         "plans": [event.body for event in events if event.kind == "wall"],
         "record_head": record.head,
+        "seeded_faults": list(record.seeded_faults),
         "events": len(events),
         "is_complete": any(event.kind == "end" for event in events),
         "torn_bytes": torn_bytes,

@@ -146,6 +146,11 @@ class Record:
     guard: tuple[Any, ...] = ()
 
     @property
+    def seeded_faults(self) -> tuple[str, ...]:
+        """Faults that were put into the emulated world on purpose: its verdicts are of no sound world."""
+        return tuple(self.subject["more"].get("seeded_faults", ()))
+
+    @property
     def verdict(self) -> str:
         """The worst verdict of all plans; ABORTED for a run without one."""
         return worst(each.verdict for each in self.plans) if self.plans else "ABORTED"

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from harness.record.logbook import LOGBOOK, RECORD, write_whole
-from harness.record.record import PlanRecord, read_document, record_of
+from harness.record.record import PlanRecord, Record, read_document, record_of
 from harness.report.html import judgement_row
 
 NAME = "junit.xml"
@@ -41,7 +41,7 @@ def write_junit(run_dir: Path, path: Path | None = None) -> Path:
     suite = ET.Element("testsuite", name="rackproof", timestamp=str(logbook["started"])[:19])
     suite.set("time", f"{sum(plan.duration_s for plan in record.plans):.3f}")
     suite.set("hostname", str(logbook["host"]))
-    _properties(suite, _provenance(record.subject, logbook, record.head))
+    _properties(suite, _provenance(record, logbook))
     tally = dict.fromkeys(("error", "failure", "skipped"), 0)
     for plan in record.plans:
         outcome = OUTCOMES[plan.verdict]
@@ -84,8 +84,8 @@ def _line(judgement: Mapping[str, Any]) -> str:
     return f"{row.verdict} {name}: {row.value}, allowed {row.allowed} ({row.requirement}{mark})"
 
 
-def _provenance(subject: Mapping[str, Any], logbook: Mapping[str, Any], head: str) -> dict[str, object]:
-    unit = subject["unit"]
+def _provenance(record: Record, logbook: Mapping[str, Any]) -> dict[str, object]:
+    subject, unit = record.subject, record.subject["unit"]
     return {
         "rig": subject["rig"],
         "product": subject["product"],
@@ -94,12 +94,13 @@ def _provenance(subject: Mapping[str, Any], logbook: Mapping[str, Any], head: st
         "firmware": unit["firmware"],
         "emulated": "true" if subject["is_emulated"] else "false",
         "clock": subject["clock"],
+        **({"seeded_faults": ", ".join(record.seeded_faults)} if record.seeded_faults else {}),
         "station": logbook["station"],
         "operator": logbook["operator"],
         "order": logbook["order"],
         "attempt": f"{logbook['attempt']['number']} of {logbook['attempt']['of']}",
         "run_id": logbook["run_id"],
-        "record_head": head,
+        "record_head": record.head,
     }
 
 

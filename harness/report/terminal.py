@@ -214,6 +214,12 @@ def write_summary(
     emulated = "emulated, " if record.subject["is_emulated"] else ""
     unit = f"{record.subject['product']} {record.subject['unit']['serial']} on {record.subject['rig']}"
     stream.write(f"{unit} ({emulated}{record.subject['clock']} clock): {counts}\n")
+    if record.seeded_faults:
+        said = f"seeded faults: {', '.join(record.seeded_faults)}: these verdicts judge the plans, no product"
+        if live:
+            _console(stream).print(said, style="bold red", soft_wrap=True, markup=False)
+        else:
+            stream.write(f"{said}\n")
     if report is not None:
         stream.write(f"report: {report}\n")
     stream.flush()
