@@ -109,9 +109,16 @@ def _parser() -> argparse.ArgumentParser:
     command("safe", _safe, "Make a rig safe, verify it, and say what is still live.")
     clear = command("clear", _clear, "Open a rig that was left unsafe.")
     clear.add_argument("--person", required=True, help="who has seen to it, and answers for it")
-    verify = command("verify", _verify, "Verify a run: its chain, its files, its signature.", on_rig=False)
+    verify = command(
+        "verify", _verify, "Verify a run: its chain, its files, its signature, its page.", on_rig=False
+    )
     verify.add_argument("folder", type=Path, help="of the run")
-    seal = command("seal", _seal, "Seal a run whose process was killed.", on_rig=False)
+    seal = command(
+        "seal",
+        _seal,
+        "Seal a run whose process was killed; draw the page of a sealed one again.",
+        on_rig=False,
+    )
     seal.add_argument("folder", type=Path, help="of the run")
     file = command("file", _file, "Give a sealed run its row in a database.", on_rig=False)
     file.add_argument("folder", type=Path, help="of the run")
@@ -397,22 +404,29 @@ def _clear(options: Any) -> int:
 
 def _verify(options: Any) -> int:
     from harness.record.logbook import verify  # noqa: PLC0415
+    from harness.report.drawn import not_as_drawn  # noqa: PLC0415 - templates and plots
 
-    findings = verify(options.folder)
-    print(*(findings or [f"{options.folder}: sealed, whole and signed"]), sep="\n")
+    findings, notes = list(verify(options.folder)), list[str]()
+    if not findings:
+        findings, notes = not_as_drawn(options.folder)
+    print(*(findings or [f"{options.folder}: sealed, whole and signed"]), *notes, sep="\n")
     return EXIT_TROUBLE if findings else EXIT_OK
 
 
 def _seal(options: Any) -> int:
     from harness.clock import wall_time  # noqa: PLC0415
+    from harness.record.logbook import LOGBOOK, RECORD  # noqa: PLC0415
+    from harness.record.record import read_document, record_of  # noqa: PLC0415
     from harness.record.run import seal_folder  # noqa: PLC0415
-    from harness.report.html import write_report  # noqa: PLC0415
-    from harness.report.junit import write_junit  # noqa: PLC0415
+    from harness.report.drawn import write_drawn  # noqa: PLC0415
 
-    record = seal_folder(options.folder, wall_time())
-    write_junit(options.folder)
-    report = write_report(options.folder)
-    print(f"{options.folder}: sealed, {record.verdict}")
+    folder: Path = options.folder
+    if (folder / LOGBOOK).exists():
+        record, done = record_of(read_document(folder / RECORD)), "sealed already, its page drawn again"
+    else:
+        record, done = seal_folder(folder, wall_time()), "sealed"
+    report = write_drawn(folder)
+    print(f"{folder}: {done}, {record.verdict}")
     print(f"report: {report}")
     return EXIT_OK
 

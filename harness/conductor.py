@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import inspect
 import os
 import signal
@@ -45,6 +46,7 @@ class Conductor:
         self.runs: list[PlanRun] = []
         self.sealed_in: Path | None = None
         self.record: Any = None
+        self._before_the_end: Any = None
         self.live = LiveView(
             watched=tuple(self._watched()), stream=stream, is_terminal=False if option.no_live else None
         )
@@ -153,12 +155,13 @@ class Conductor:
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """One line a plan is written here; pytest's own line of dots would stand in between."""
-        if not self.rig_session.is_virtual:
-            # Also where a shell started this in the background, which takes Ctrl-C away.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            # As Ctrl-C: the plan comes to rest, the guard makes the rig safe, the record says ABORTED.
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        # Also where a shell started this in the background, which takes Ctrl-C away.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # As Ctrl-C: the plan comes to rest, the guard makes the rig safe, the record says ABORTED.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if self.rig_session.is_virtual and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup: nothing burns, and somebody asked for it
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
         reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.showfspath = False
@@ -230,9 +233,10 @@ class Conductor:
         params = {name: value for name, value in params.items() if not name.startswith("_")}
         f0_hz = float(params.get("f0_hz", self.rig_session.frequencies_hz()[0]))
         name = spec.plan_id + (f"[{item.callspec.id}]" if params and hasattr(item, "callspec") else "")
-        run = PlanRun.begin(self.rig_session, spec, name, f0_hz, params)
-        item.stash[PLAN_RUN] = run
-        self.runs.append(run)
+        with _ctrl_c_held_back():
+            run = PlanRun.begin(self.rig_session, spec, name, f0_hz, params)
+            item.stash[PLAN_RUN] = run
+            self.runs.append(run)
         self.live.begin(name, spec.title, spec.limit_s[self.rig_session.form])
 
     @pytest.hookimpl(tryfirst=True)
@@ -297,19 +301,18 @@ class Conductor:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def finish(self, session: pytest.Session) -> None:
-        """Seal, report, and set the exit code."""
+        """Seal, report, and set the exit code; from here on Ctrl-C stops nothing, since all is over."""
+        self._before_the_end = signal.signal(signal.SIGINT, self._say_that_it_ends)
         run = self.rig_session.run
         if run is None:
             return
         self._abort("the session ended before the plan did")
-        from harness.report.html import write_report  # noqa: PLC0415 - templates and plots load at the end
-        from harness.report.junit import write_junit  # noqa: PLC0415
+        from harness.report.drawn import write_drawn  # noqa: PLC0415 - templates and plots load at the end
 
         try:
             self.record = run.seal()
             self.sealed_in = run.folder
-            write_junit(run.folder)
-            write_report(run.folder)
+            write_drawn(run.folder)
         except (BenchError, OSError) as error:
             self.trouble = f"the run could not be sealed: {error}; then: rackproof seal {run.folder}"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -319,6 +322,15 @@ class Conductor:
         is_clean = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if is_clean and Verdict.NOT_TESTABLE in verdicts and not self.option.allow_not_testable:
             session.exitstatus = EXIT_NOT_TESTABLE
+
+    def _say_that_it_ends(self, *_: object) -> None:
+        self.live.stream.write("the plans are over: it ends once the run is sealed and reported\n")
+        self.live.stream.flush()
+
+    def pytest_unconfigure(self) -> None:
+        """Give Ctrl-C back to whoever runs pytest within a process of theirs."""
+        if self._before_the_end is not None:
+            signal.signal(signal.SIGINT, self._before_the_end)
 
     def _file(self, session: pytest.Session, folder: Path) -> None:
         """Give the database the run's row; in virtual time only if asked for: it takes half a second."""
@@ -370,6 +382,19 @@ def _check_places(runs: Path, serial: str | None) -> None:
         mistakes.append(f"--serial of {len(serial)} characters; allowed up to {LONGEST_SERIAL}")
     if mistakes:
         raise ConfigurationError(*mistakes)
+
+
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Let what takes a moment be done whole; a Ctrl-C that came meanwhile comes at its end."""
+    came: list[object] = []
+    before = signal.signal(signal.SIGINT, lambda *_: came.append(None))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _spec(item: pytest.Item) -> PlanSpec | None:

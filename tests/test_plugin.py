@@ -242,9 +242,11 @@ def charge(home: OddHome) -> Iterator[tuple]:
             pipe.close()
 
 
-def test_ctrl_c_in_the_middle_leaves_a_sealed_record_that_says_aborted(home, charge):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_leaves_a_sealed_record_that_says_aborted(home, charge, number):
+    """Ctrl-C, or a build server that has waited long enough."""
     process, runs = charge
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     ended = finish(process, runs)
     assert ended.code == 2  # pytest's own: interrupted
     assert ended.verdicts == {"CC-03": "ABORTED"}
@@ -285,8 +287,53 @@ def test_a_killed_run_keeps_every_whole_line_and_can_be_sealed(home, charge):
     readings = plan.entries[-2]["body"]
     assert sum(each["count"] for each in readings.values()) == whole.count(b',"r",[')
     assert len(plan.of_kind("command")) == whole.count(b',"command",')
+    drawn = report.read_bytes()
+    report.unlink()
     again = home.rackproof("seal", ended.folder)
-    assert (again.code, "sealed already" in again.err) == (1, True)
+    said = f"{ended.folder}: sealed already, its page drawn again, ABORTED\nreport: {report}\n"
+    assert (again.code, again.out) == (0, said)
+    assert report.read_bytes() == drawn
+
+
+INTERRUPTED = """
+import signal
+import sys
+
+
+def interrupt(event, arguments):
+    if event == "open" and str(arguments[0]).endswith({name!r}):
+        signal.raise_signal(signal.SIGINT)
+
+
+sys.addaudithook(interrupt)
+"""
+"""A pytest plugin that presses Ctrl-C just as a file is opened."""
+
+
+def interrupted_at(home: OddHome, name: str) -> Ended:
+    (home.path / "interrupted.py").write_text(INTERRUPTED.format(name=name))
+    home.environment["PYTHONPATH"] = os.pathsep.join([str(home.path), os.environ.get("PYTHONPATH", "")])
+    return home.run("-p", "interrupted", chosen="OK-01")
+
+
+@pytest.mark.parametrize("name", ["logbook.json.part", "junit.xml.part", "report.html.part"])
+def test_ctrl_c_while_a_run_is_sealed_and_reported_ends_it_after_the_summary(home, name):
+    """The plans are over: what the person wants is what comes anyway."""
+    ended = interrupted_at(home, name)
+    assert ended.code == 0
+    assert "the plans are over: it ends once the run is sealed and reported" in ended.out
+    assert f"report: {ended.folder / 'report.html'}" in ended.out
+    assert "Traceback" not in ended.said
+    assert home.rackproof("verify", ended.folder).code == 0
+
+
+def test_ctrl_c_as_the_runs_folder_appears_leaves_a_sealed_run(home):
+    ended = interrupted_at(home, "/journal.jsonl")
+    assert ended.code == 2
+    assert ended.verdicts == {"OK-01": "ABORTED"}
+    assert ended.messages["OK-01"] == "stopped from the keyboard"
+    assert "Traceback" not in ended.said
+    assert home.rackproof("verify", ended.folder).code == 0
 
 
 STUCK = """

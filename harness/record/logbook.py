@@ -22,7 +22,7 @@ RECORD = "record.json"
 LOGBOOK = "logbook.json"
 JOURNAL = "journal.jsonl"
 _WRITTEN_AFTER = frozenset({RECORD, LOGBOOK, "report.html", "junit.xml"})
-"""Files that are made of the sealed ones, and can be made again."""
+"""Files that are made of the sealed ones, and can be made again: ``harness.report.drawn`` compares them."""
 
 _VERSIONED = (
     "rackproof",
@@ -178,7 +178,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def verify(run_dir: Path, trusted: Collection[str] | None = None) -> tuple[str, ...]:
-    """Check chain, files and signature of a sealed run.
+    """Check chain, files and signature of a sealed run; page and JUnit XML are not looked at.
 
     Args:
         run_dir: its folder.

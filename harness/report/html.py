@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.record.canonical import revive
-from harness.record.logbook import LOGBOOK, RECORD, write_whole
+from harness.record.logbook import LOGBOOK, RECORD
 from harness.record.record import WORST_FIRST, PlanRecord, Record, read_document, record_of
 from harness.record.run import capture_file, trace_stems
 from harness.record.traces import Series, read_capture, read_readings
@@ -99,13 +99,13 @@ class PlanView:
     trace_error: str
 
 
-def write_report(run_dir: Path) -> Path:
-    """Write ``report.html`` of a sealed run; gives its path.
+def draw_report(run_dir: Path) -> bytes:
+    """Draw ``report.html`` of a sealed run, the same bytes each time.
 
     A trace that is missing or damaged leaves a sentence in its place.
 
     Raises:
-        BenchError: the run is not sealed, or the page could not be written.
+        BenchError: the run is not sealed.
     """
     import jinja2  # noqa: PLC0415 - only for this page
 
@@ -139,9 +139,7 @@ def write_report(run_dir: Path) -> Path:
         duration=duration,
         figure=figure,
     )
-    path = run_dir / PAGE
-    write_whole(path, page.encode())
-    return path
+    return page.encode()
 
 
 def _compiled(folder: Path) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from harness.record.logbook import LOGBOOK, RECORD, write_whole
+from harness.record.logbook import LOGBOOK, RECORD
 from harness.record.record import PlanRecord, Record, read_document, record_of
 from harness.report.html import judgement_row
 
@@ -28,13 +28,11 @@ OUTCOMES: Mapping[str, tuple[str, str] | None] = {
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-def write_junit(run_dir: Path, path: Path | None = None) -> Path:
-    """Write the JUnit XML of a sealed run, beside it unless ``path`` says where; gives its path.
-
-    ``time`` is rig time.
+def draw_junit(run_dir: Path) -> bytes:
+    """Draw the JUnit XML of a sealed run; ``time`` is rig time.
 
     Raises:
-        BenchError: the run is not sealed, or the file could not be written.
+        BenchError: the run is not sealed.
     """
     record = record_of(read_document(run_dir / RECORD))
     logbook = read_document(run_dir / LOGBOOK)
@@ -54,9 +52,8 @@ def write_junit(run_dir: Path, path: Path | None = None) -> Path:
     suites = ET.Element("testsuites", dict(suite.attrib))
     suites.append(suite)
     ET.indent(suites)
-    target = run_dir / NAME if path is None else path
-    write_whole(target, ET.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n")
-    return target
+    whole: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return whole + b"\n"
 
 
 def _case(plan: PlanRecord, outcome: tuple[str, str] | None) -> ET.Element:

@@ -9,13 +9,13 @@ import pytest
 
 from harness.readings import Reading
 from harness.record.record import read_document, record_of
-from harness.report.junit import write_junit
+from harness.report.junit import draw_junit
 from harness.report.terminal import LiveView, said, write_summary
 
 
 @pytest.fixture
 def suite(sealed):
-    return ET.parse(write_junit(sealed)).getroot().find("testsuite")  # noqa: S314 - our own
+    return ET.fromstring(draw_junit(sealed)).find("testsuite")  # noqa: S314 - our own
 
 
 def test_each_verdict_has_its_element_and_type(suite):
@@ -51,7 +51,7 @@ def test_bytes_that_xml_forbids_are_replaced(run):
     with run.plan("XX-01") as plan:
         plan.outcome("E", "CodecError: \x00\x1b[31m ]]> <&", 1.0)
     run.seal()
-    root = ET.parse(write_junit(run.folder)).getroot()  # noqa: S314 - our own
+    root = ET.fromstring(draw_junit(run.folder))  # noqa: S314 - our own
     assert root.find(".//error").text == "CodecError: \ufffd\ufffd[31m ]]> <&"
 
 

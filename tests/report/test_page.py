@@ -7,13 +7,13 @@ import pytest
 
 from harness.readings import Waveform
 from harness.report.figures import duration, figure, ticks, with_uncertainty
-from harness.report.html import write_report
+from harness.report.html import draw_report
 from harness.report.plots import decimate, decimate_samples, disturbance, phases_rms, rms_by_cycle
 
 
 @pytest.fixture
 def page(sealed):
-    return write_report(sealed).read_text()
+    return draw_report(sealed).decode()
 
 
 def test_the_page_loads_nothing(page):
@@ -83,7 +83,7 @@ def test_lists_the_worst_plan_first(page):
 def test_a_damaged_trace_leaves_a_sentence_and_not_a_crash(sealed):
     (sealed / "traces" / "RT-01-50-Hz.parquet").write_bytes(b"PAR1 no more")
     (sealed / "traces" / "RT-01-60-Hz_sag.parquet").unlink()
-    page = write_report(sealed).read_text()
+    page = draw_report(sealed).decode()
     assert "Readings cannot be drawn" in page
     assert "Capture sag cannot be drawn" in page
 
@@ -93,7 +93,7 @@ def test_text_of_a_device_cannot_become_markup(run):
         plan.command("inverter.say", 0.0, "</title><b>")
         plan.outcome("E", "<img src=x>", 1.0)
     run.seal()
-    page = write_report(run.folder).read_text()
+    page = draw_report(run.folder).decode()
     assert "<script>alert" not in page
     assert "<img" not in page
     assert "</title><b>" not in page
