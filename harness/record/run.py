@@ -257,25 +257,27 @@ class Run:
             BenchError: the folder could not be made.
         """
         started = self._wall()
+        # First, since it takes its time: a folder whose journal has no first line cannot be sealed.
+        host, libraries = node(), versions()
         name = f"{started:%Y-%m-%dT%H%M%S}_{slug(self.subject.rig)}_{slug(self.subject.unit.serial)}"
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
             self.folder = _new_folder(self.runs, name)
-            _point(self.runs / "latest", self.folder)
             self.journal = Journal(self.folder / JOURNAL)
             self.journal.open()
+            _point(self.runs / "latest", self.folder)
         except OSError as error:
             raise BenchError(f"{self.runs / name}: the run's folder could not be made ({error})") from error
         logbook = {
             "run_id": self.run_id,
             "folder": self.folder.name,
             "started": started.isoformat(timespec="milliseconds"),
-            "host": node(),
+            "host": host,
             "station": self.attempt.station,
             "operator": self.attempt.operator,
             "order": self.attempt.order,
             "attempt": {"number": self.attempt.number, "of": self.attempt.of},
-            "versions": versions() | self._versions,
+            "versions": libraries | self._versions,
         }
         self.journal.event("run", {"subject": plain(self.subject), "logbook": logbook}, 0.0)
         return self
