@@ -3,7 +3,7 @@
 ``dead:inverter``     its power stage never conducts, and it does not answer
 ``powerless:inverter``  its power stage never conducts; its telemetry is honest
 ``frozen:<device>``   its telemetry stays at its first sample; commands still act
-``swapped:<device>``  its current and power have the wrong sign
+``swapped:<device>``  its current and power have the wrong sign; of a device that tells one of them
 ``silent:<device>``   it does not answer
 """
 
@@ -16,6 +16,9 @@ from harness.rig.bench import FarSide
 from harness.rig.rig_file import RigFile
 
 KINDS = ("dead", "powerless", "frozen", "swapped", "silent")
+
+SIGNED_ROLES = frozenset({"battery", "dc_sensor", "energy_manager", "inverter", "power_analyzer", "recorder"})
+"""Roles that tell a current or a power; a contact and the voltage of a source have no sign to swap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class SeededFault:
             )
         if kind in {"dead", "powerless"} and rig.devices[device].role != "inverter":
             raise ConfigurationError(f"--seed-fault {text!r}: {kind} is a fault of an inverter")
+        signed = [name for name, each in rig.devices.items() if each.role in SIGNED_ROLES]
+        if kind == "swapped" and device not in signed:
+            raise ConfigurationError(
+                f"--seed-fault {text!r}: a device of role {rig.devices[device].role} tells no current and no "
+                f"power, so there is no sign to swap; rig {rig.name} has: {', '.join(signed)}"
+            )
         return cls(kind, device)
 
     def sow(self, side: FarSide) -> None:

@@ -109,6 +109,7 @@ def test_mistakes_of_rig_product_site_and_options_are_told_together(home):
     ended = home.pytest(
         "testplans", "--rig=lab1", "--emulate", "--product=lfp_rak", "--site=osaca",
         "--seed-fault=frosen:bms", "--seed-fault=frozen:bmss", "--seed-fault=dead:bms",
+        "--seed-fault=swapped:relay",
     )  # fmt: skip
     told(
         mistakes_in(ended),
@@ -121,6 +122,7 @@ def test_mistakes_of_rig_product_site_and_options_are_told_together(home):
             "did you mean 'bms'?",
         ),
         ("--seed-fault 'dead:bms'", "dead is a fault of an inverter"),
+        ("--seed-fault 'swapped:relay'", "role fault_inserter", "bms, pcs, shunt, analyzer, recorder"),
     )
 
 

@@ -10,8 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.record.record import read_document
+from harness.rig.files import load_rig
 
-from ..processes import Ended, Home, side_by_side
+from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, side_by_side
 
 PLANS = {"CC-02", "CC-03", "CM-06", "FO-15", "RT-08"} | {
     f"RT-01[{f0_hz}Hz-{residual}%]" for f0_hz in (50, 60) for residual in (0, 20)
@@ -36,8 +37,27 @@ FAULTS: Mapping[str, str] = {
     "silent:grid": r"grid \(ametek_sequoia\).*no complete answer",
 }
 """Each fault, and what every plan's message has to say: the fault was caught, and not something else."""
-ONE_PLAN = {"frozen:relay": "CM-06"}
-"""Faults of a device that one plan alone uses."""
+ONE_PLAN = {
+    "frozen:relay": ("CM-06", r"relay: insert.* answered and not done"),
+    "frozen:shunt": ("FO-15", r"interlock: shunt\.current_a is .* and bms\.current_a is"),
+    "swapped:shunt": ("FO-15", r"interlock: shunt\.current_a is -.* and bms\.current_a is"),
+}
+"""Faults of a device that the other plans do not look at, and what the plan that does has to say."""
+CONTACTOR = """
+import asyncio
+
+from harness.plans import plan
+
+
+@plan("SA-01", "its feedback follows", hazard="energises", measures=("open", "closed"), limit_s=60.0)
+async def test_follows(bench, judge):
+    for measure, is_on in (("open", False), ("closed", True)):
+        await bench.devices["safety"].set_output("battery_enable", is_on=is_on)
+        await asyncio.sleep(5.0)
+        inputs = (await bench.devices["safety"].inputs()).value
+        judge(measure, inputs["battery_contactor_closed"] is is_on, "rackproof_bench.is_true")
+"""
+"""No plan of the project moves the safety chain: on the wall clock it is the guard's."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +77,7 @@ def runs(
 
     def run(fault: str) -> Callable[[], Ended]:
         home = Home(tmp_path_factory.mktemp(re.sub(r"\W", "_", fault)))
-        choice = ("-k", ONE_PLAN[fault]) if fault in ONE_PLAN else ()
+        choice = ("-k", ONE_PLAN[fault][0]) if fault in ONE_PLAN else ()
         return lambda: home.pytest("testplans", "--rig=lab1", "--emulate", f"--seed-fault={fault}", *choice)
 
     return dict(zip(faults, side_by_side([run(fault) for fault in faults]), strict=True))
@@ -66,10 +86,12 @@ def runs(
 @pytest.mark.parametrize("fault", [*FAULTS, *ONE_PLAN])
 def test_no_plan_passes_with_a_seeded_fault(runs, fault):
     ended = runs[fault].result()
-    expected = {ONE_PLAN[fault]} if fault in ONE_PLAN else PLANS
+    expected = {ONE_PLAN[fault][0]} if fault in ONE_PLAN else PLANS
     assert set(ended.verdicts) == expected
     passed = {
-        plan for plan, verdict in ended.verdicts.items() if verdict not in {"FAIL", "ERROR", "INCONCLUSIVE"}
+        plan
+        for plan, verdict in ended.verdicts.items()
+        if verdict not in {"ABORTED", "FAIL", "ERROR", "INCONCLUSIVE"}
     }
     assert passed == set()
     assert ended.code == 1
@@ -77,11 +99,29 @@ def test_no_plan_passes_with_a_seeded_fault(runs, fault):
     assert int(junit.get("failures", "0")) + int(junit.get("errors", "0")) == len(expected)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*FAULTS, *ONE_PLAN])
 def test_each_plan_says_what_the_fault_shows(runs, fault):
     """A plan that ends for another reason has not caught this fault."""
     said = runs[fault].result().messages
-    assert {plan: message for plan, message in said.items() if not re.search(FAULTS[fault], message)} == {}
+    pattern = ONE_PLAN[fault][1] if fault in ONE_PLAN else FAULTS[fault]
+    assert {plan: message for plan, message in said.items() if not re.search(pattern, message)} == {}
+
+
+@pytest.mark.parametrize(
+    ("sown", "verdict", "said"), [((), "PASS", ""), (("--seed-fault=frozen:safety",), "ERROR", "safety: ")]
+)
+def test_a_plan_that_moves_the_safety_chain_finds_it_frozen(tmp_path, sown, verdict, said):
+    home = Home(tmp_path)
+    rig = changed(LAB1, tmp_path / "lab1.toml", FOR_ALL_PLANS)
+    ended = home.pytest(*home.plans(CONTACTOR), f"--rig={rig}", "--emulate", *sown)
+    assert ended.verdicts == {"SA-01": verdict}
+    assert ended.messages["SA-01"].startswith(said)
+
+
+def test_frozen_telemetry_of_each_device_is_tried():
+    """A device that joins the rig joins this list."""
+    tried = {fault for fault in (*FAULTS, *ONE_PLAN, "frozen:safety") if fault.startswith("frozen:")}
+    assert tried == {f"frozen:{device}" for device in load_rig(str(LAB1)).devices}
 
 
 def test_a_frozen_relay_is_told_from_a_battery_that_would_not_be_silenced(runs):
