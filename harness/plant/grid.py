@@ -51,35 +51,34 @@ class _Piece:
 
     def emf_v(self, time_s: float) -> Phasors:
         """Phasors behind the source impedance."""
-        if self.is_level:
-            volts, degrees = self.to_v, self.to_deg
-        else:
-            part = (time_s - self.start_s) / (self.end_s - self.start_s)
-            volts, degrees = (
-                _between(self.from_v, self.to_v, part),
-                _between(self.from_deg, self.to_deg, part),
-            )
-        one, two, three = volts
+        one, two, three = self.voltage_v(time_s)
+        degrees = self.angle_deg(time_s)
         if degrees == STRAIGHT:
             return (one + 0j, two * SEQUENCE[1], three * SEQUENCE[2])
         lead1, lead2, lead3 = (cmath.rect(1.0, math.radians(angle)) for angle in degrees)
         return (one * lead1, two * SEQUENCE[1] * lead2, three * SEQUENCE[2] * lead3)
 
     def voltage_v(self, time_s: float) -> Triple:
-        if self.from_v == self.to_v:
+        if self._has_arrived(time_s) or self.from_v == self.to_v:
             return self.to_v
-        return _between(self.from_v, self.to_v, (time_s - self.start_s) / (self.end_s - self.start_s))
+        return _between(self.from_v, self.to_v, self._part(time_s))
 
     def angle_deg(self, time_s: float) -> Triple:
-        if self.from_deg == self.to_deg:
+        if self._has_arrived(time_s) or self.from_deg == self.to_deg:
             return self.to_deg
-        return _between(self.from_deg, self.to_deg, (time_s - self.start_s) / (self.end_s - self.start_s))
+        return _between(self.from_deg, self.to_deg, self._part(time_s))
 
     def frequency_hz(self, time_s: float) -> float:
-        if self.from_hz == self.to_hz:
+        if self._has_arrived(time_s) or self.from_hz == self.to_hz:
             return self.to_hz
-        part = (time_s - self.start_s) / (self.end_s - self.start_s)
-        return self.from_hz + part * (self.to_hz - self.from_hz)
+        return self.from_hz + self._part(time_s) * (self.to_hz - self.from_hz)
+
+    def _has_arrived(self, time_s: float) -> bool:
+        """Whether it stands at its end: exactly there, not a rounding beside it; so does one of no length."""
+        return time_s >= self.end_s
+
+    def _part(self, time_s: float) -> float:
+        return (time_s - self.start_s) / (self.end_s - self.start_s)
 
 
 class Grid:
@@ -310,13 +309,14 @@ class Grid:
     def _go_steady(self) -> None:
         self.is_playing = False
         self._queue.clear()
-        now_s, piece, hertz = self._now_s, self._piece, self._steady_hz
-        from_v = piece.voltage_v(min(now_s, piece.end_s))
+        now_s, hertz = self._now_s, self._steady_hz
+        from_v = self._piece.voltage_v(now_s)
         rise_s = max(abs(a - b) for a, b in zip(from_v, self._steady_v, strict=True)) / self._slew_v_per_s
-        if rise_s == 0.0:
+        there_s = now_s + rise_s
+        if there_s == now_s:
             self._enter(self._steady())
         else:
-            self._enter(_Piece(now_s, now_s + rise_s, from_v, self._steady_v, hertz, hertz))
+            self._enter(_Piece(now_s, there_s, from_v, self._steady_v, hertz, hertz))
 
 
 class _Path:

@@ -13,6 +13,7 @@ from harness.plant import (
     RigPlant,
     RlcSpec,
 )
+from harness.plant.grid import Grid
 from harness.plant.network import sequences
 from harness.roles import GridStep
 
@@ -256,6 +257,55 @@ def test_a_step_that_is_shorter_than_the_rise_ends_half_way():
     rig.advance(0.2)
     assert rig.grid.voltage_v(1) == pytest.approx(NOMINAL_V)
     assert not rig.grid.is_playing
+
+
+def left_alone(grid, to_s):
+    """Pass all breakpoints of a grid until a time; returns the instants of those."""
+    passed_s = []
+    while grid.next_event_s < to_s:
+        passed_s.append(grid.next_event_s)
+        grid.advance(passed_s[-1])
+        grid.settle()
+    grid.advance(to_s)
+    return passed_s
+
+
+@pytest.mark.parametrize("nominal_v", [100.0, 115.470053838, 200.0 / 3.0**0.5, 230.0])
+@pytest.mark.parametrize("way", ["ends", "is stopped", "is set"])
+def test_a_source_with_a_rise_time_comes_back_exactly_from_every_level(nominal_v, way):
+    for percent in range(121):
+        grid = Grid(GridSpec(rise_time_s=0.0005, nominal_voltage_v=nominal_v))
+        level = percent / 100.0
+        if way == "is set":
+            grid.set_voltage_v(level * nominal_v)
+            left_alone(grid, 0.3)
+            assert grid.emf_v[0] == level * nominal_v
+            grid.set_voltage_v(nominal_v)
+        else:
+            grid.play([GridStep(0.3 if way == "ends" else 9.0, (level,) * 3, 60.0)])
+            left_alone(grid, 0.2)
+            if way == "is stopped":
+                grid.stop()
+        assert len(left_alone(grid, 1.2)) <= 3
+        assert grid.emf_v[0] == nominal_v
+        assert grid.is_steady
+        assert not grid.is_playing
+
+
+@pytest.mark.parametrize("is_ramp", [False, True])
+def test_a_step_too_short_for_the_clock_is_where_it_leads_to(is_ramp):
+    rig = stiff(rise_time_s=0.0005)
+    rig.advance(1.0)
+    half = (0.5, 0.5, 0.5)
+    rig.grid.play(
+        [
+            GridStep(1e-18, half, 59.0, phase_jump_deg=90.0, angle_deg=(0.0, 5.0, 0.0), is_ramp=is_ramp),
+            GridStep(1.0, ALL, 60.0, phase_jump_deg=90.0),
+        ]
+    )
+    rig.advance(1.5)
+    assert rig.grid.voltage_v(1) == pytest.approx(NOMINAL_V)
+    assert rig.grid.turns == pytest.approx(60.0 + 0.5 + 0.5 * 60.0, abs=1e-9)
 
 
 def exporting(power_w, **grid):
