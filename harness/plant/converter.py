@@ -8,8 +8,9 @@ Following, it injects a balanced positive-sequence current:
     di/dt = (i_ref - i) / tau_i       current control and phase lock together, in the frame of the source
 
 so that power falls with the voltage where the current limit binds (P = I_max U). The DC side carries P +
-loss. Forming, it holds nominal voltage and frequency and carries the load; beyond its current or the
-battery's limit the voltage droops. Every timer and mode change is an exact event. The current answers exactly
+loss. Forming, it holds nominal voltage and frequency and carries the load less what the sun gives; beyond its
+current or the battery's limit the voltage droops, and where no voltage would hold it collapses, which trips
+it at once (``island_level.py``). Every timer and mode change is an exact event. The current answers exactly
 to a reference that runs straight within a step, and steps are as long as a straight line is off by less than
 0.3 % of the rated current.
 
@@ -30,8 +31,9 @@ from harness.plant import keyed
 from harness.plant.converter_spec import ConverterSpec, EnterService
 from harness.plant.efficiency import Losses
 from harness.plant.grid_support import GridSupport, GridSupportSpec, in_circle, within
+from harness.plant.island_level import carried_va, highest_level
 from harness.plant.load import CriticalLoad
-from harness.plant.network import DEAD, Flow, Triple
+from harness.plant.network import DEAD, Flow, Infeed, Triple
 from harness.plant.protection import Protection
 from harness.plant.rack import Battery
 from harness.plant.ride_through import RideBand, RideMode
@@ -403,7 +405,7 @@ class Converter:
         if self.is_connected:
             self.current_a *= complex(math.cos(2 * math.pi * turns), -math.sin(2 * math.pi * turns))
 
-    def settle(self, mains: Mains, dc_voltage_v: float, load: CriticalLoad) -> None:
+    def settle(self, mains: Mains, dc_voltage_v: float, load: CriticalLoad, sun: Infeed) -> None:
         """Judge the present instant: protections, modes and timers."""
         self.touched = False
         self.grid_hz = mains.frequency_hz
@@ -427,18 +429,22 @@ class Converter:
                 self.alarms = frozenset()
                 self._enter_service()
         elif self.mode is not Mode.OFF:
-            self._form(mains, load, good=good)
+            self._form(mains, load, sun, good=good)
         self._retarget()
 
-    def prepare(self, string: Battery, duration_s: float, load: CriticalLoad) -> None:
-        """Find what the battery may give and take in a coming step, and what the island's voltage will be."""
+    def prepare(self, string: Battery, duration_s: float, load: CriticalLoad, sun: Infeed) -> None:
+        """Find what the battery may give and take in a coming step, and what the island's voltage will be.
+
+        An island that has none then asks to be settled before time passes.
+        """
         if not self._is_awake():
             return
         self._losses.follow(self.dc_voltage_v)
         self._range_w = self._battery_range_w(string, duration_s)
         self._lead_a = 0.0
-        if self.is_grid_forming:
-            self._level = self._island_level(load)
+        if self.is_grid_forming and self.mode is not Mode.RETURNING:
+            self._level = self._island_level(load, sun)
+            self.touched |= self._level == 0.0
 
     def allows(self, string: Battery, current_a: float, duration_s: float) -> bool:
         """Whether the battery's limits in a coming step leave the mean current that stands.
@@ -617,7 +623,7 @@ class Converter:
             # Until the ramp of the current has passed the current limit.
             self._recovered_s = self._now_s + self._recovery_s * self.spec.current_limit_pu
 
-    def _form(self, mains: Mains, load: CriticalLoad, *, good: bool) -> None:
+    def _form(self, mains: Mains, load: CriticalLoad, sun: Infeed, *, good: bool) -> None:
         spec, now_s = self.spec, self._now_s
         if self.mode is Mode.RETURNING:
             if now_s >= self._returned_s:
@@ -626,9 +632,10 @@ class Converter:
         if not self._can_form():
             self._stop(Mode.TRIPPED)
             return
-        self._level = self._island_level(load)
-        over = abs(load.demand_va) > spec.rated_apparent_power_va or self._level < 1.0
-        if self._timers.held(OVERLOAD, now_s, spec.overload_s, is_true=over):
+        self._level = self._island_level(load, sun)
+        wanted_va = carried_va(1.0, spec.nominal_voltage_v, self.island_hz, load, sun)
+        over = abs(wanted_va) > spec.rated_apparent_power_va or self._level < 1.0
+        if self._level == 0.0 or self._timers.held(OVERLOAD, now_s, spec.overload_s, is_true=over):
             self.alarms |= {OVERLOAD}
             self._stop(Mode.TRIPPED)
             return
@@ -823,13 +830,14 @@ class Converter:
         room_a = (self._heard.charge_v - end_a) / end_b
         return max(min(self._heard.charge_a, self.spec.maximum_dc_current_a, room_a), 0.0)
 
-    def _island_level(self, load: CriticalLoad) -> float:
-        """Part of nominal voltage at which a constant impedance stays within current limit and battery."""
-        demand_va = load.demand_va
-        power_w = demand_va.real
-        if not demand_va:
-            return 1.0
+    def _island_level(self, load: CriticalLoad, sun: Infeed) -> float:
+        """Part of nominal voltage that current limit and battery leave; 0 where it collapses."""
         spec = self.spec
-        current_room = spec.current_limit_pu * spec.rated_apparent_power_va / abs(demand_va)
-        battery_room = math.sqrt(max(self._range_w[1], 0.0) / power_w) if power_w > 0.0 else 1.0
-        return min(1.0, current_room, battery_room)
+        return highest_level(
+            spec.nominal_voltage_v,
+            self.island_hz,
+            load,
+            sun,
+            most_a=spec.current_limit_pu * self._rated_a,
+            most_w=self._range_w[1],
+        )

@@ -77,7 +77,7 @@ class ConverterSpec:
         transfer_gap_s: from loss of mains to a formed voltage.
         transfer_below_pu: mains voltage below which it leaves the mains; None: for a loss of mains only.
         transfer_after_s: for how long it must be below.
-        overload_s: time beyond rated apparent power in an island until it trips.
+        overload_s: time beyond rated apparent power, its own, in an island until it trips.
         enter_service: good mains, and coming back to them.
         synchronise_s: time of the slip that brings the island in phase with the mains.
         return_gap_s: dead time of the load on the way back to the mains; zero: the switch makes before it

@@ -87,13 +87,6 @@ class CriticalLoad:
         """Of each phase, constant power left out."""
         return self._admittance_s.real + self._conductance_s
 
-    @property
-    def demand_va(self) -> complex:
-        """P + jQ at nominal voltage and frequency, RLC load included, as it stands."""
-        rlc = self.spec.rlc
-        circuit_va = complex(rlc.power_w, rlc.inductive_var - rlc.capacitive_var) if rlc else 0j
-        return circuit_va + (0j if self.is_off else self.power_setpoint_w * self._apparent)
-
     def voltage_v(self, phase: int) -> float:
         """Line-to-neutral voltage, phase 1 to 3."""
         return self.terminal_v[phase - 1]

@@ -251,7 +251,8 @@ class RigPlant:
             self._solve()
             self._judge()
             before = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
-            converter.settle(self._mains(), self.string.voltage_v if bms.is_supplying else 0.0, self.load)
+            dc_voltage_v = self.string.voltage_v if bms.is_supplying else 0.0
+            converter.settle(self._mains(), dc_voltage_v, self.load, self._sun)
             bms.settle()
             converter.dc_voltage_v = bms.link_voltage_v
             after = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
@@ -270,6 +271,10 @@ class RigPlant:
         if self._actions:
             end_s = min(end_s, self._actions[0][0])
         if self._standing is not None and self._stand(self._standing, end_s, event_s):
+            return
+        converter.prepare(self.string, end_s - now_s, self.load, self._sun)
+        if converter.touched:
+            self._settle()
             return
         demand_w = self._move(end_s)
         self._draw(end_s, self._battery_current_a(demand_w, end_s - now_s))
@@ -357,6 +362,12 @@ class RigPlant:
         """What the site is switched to; None in the gap of a transfer."""
         return self.grid if self.switch is None else self.switch.source
 
+    @property
+    def _sun(self) -> Infeed:
+        """What the solar array gives."""
+        solar = self.solar
+        return network.NO_INFEED if solar is None else Infeed(solar.power_w, solar.limit_a)
+
     def _tie(self) -> None:
         """Find what the bus hangs at, and keep the converter's current where it is in space."""
         converter, island = self.converter, self._island
@@ -410,7 +421,6 @@ class RigPlant:
         converter, alone, grid = self.converter, self._alone, self.grid
         now_s = self.now_s
         duration_s = end_s - now_s
-        converter.prepare(self.string, duration_s, self.load)
         before = self._solve()
         if converter.advance(end_s, before.positive_v):
             before = self._solve()
@@ -530,8 +540,7 @@ class RigPlant:
     def _flow_at(self, emf_v: Phasors | None, alone_v: float) -> Flow:
         """Solve for the phasors of this instant."""
         converter, load, grid, standby, feed = self.converter, self.load, self.grid, self.standby, self._feed
-        solar = self.solar
-        infeed = network.NO_INFEED if solar is None else Infeed(solar.power_w, solar.limit_a)
+        infeed = self._sun
         grid_v = emf_v or ZERO
         standby_v = standby.emf_v if standby is not None and standby.is_live else ZERO
         if not converter.is_connected:

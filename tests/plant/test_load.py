@@ -46,12 +46,6 @@ def test_a_power_factor_makes_reactive_power(kind, is_capacitive):
     assert mean_va(rig, 5.0, 6.0) == pytest.approx(0.5 * part * complex(2000.0, sign * 1500.0), rel=1e-3)
 
 
-def test_what_it_demands_counts_the_circuit_beside_it():
-    rlc = RlcSpec(power_w=500.0, inductive_var=300.0, capacitive_var=100.0)
-    rig = plant(power_w=2000.0, power_factor=0.8, rlc=rlc)
-    assert rig.load.demand_va == pytest.approx(2500.0 + 1700.0j)
-
-
 def test_a_load_restarts_a_delay_after_its_voltage_and_not_before():
     rig = plant(power_w=1000.0, restart_delay_s=3.0, hold_up_s=0.02)
     rig.grid.play(

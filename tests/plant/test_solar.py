@@ -9,6 +9,7 @@ from harness.plant import (
     BatterySpec,
     ConverterSpec,
     GridSpec,
+    LoadKind,
     LoadSpec,
     PlantSpec,
     RigPlant,
@@ -25,11 +26,11 @@ def array(seed=1, **solar):
     return SolarArray(SolarSpec(**solar), seed, NOMINAL_V)
 
 
-def plant(*, power_w=2000.0, is_on=True, **solar):
+def plant(*, power_w=2000.0, is_on=True, kind=LoadKind.RESISTIVE, **solar):
     spec = PlantSpec(
         battery=BatterySpec(cells_in_parallel=67),
         converter=ConverterSpec(starts_on=is_on, bms_timeout_s=None),
-        load=LoadSpec(power_w=power_w),
+        load=LoadSpec(power_w=power_w, kind=kind),
         solar=SolarSpec(**solar),
     )
     return RigPlant(spec)
@@ -142,6 +143,32 @@ def test_it_charges_the_battery_of_an_island_it_may_follow():
     assert rig.converter.power_w == pytest.approx(1000.0 - rig.solar.power_w, rel=1e-6)
     assert rig.string.current_a < 0.0
     assert rig.balance().residual_fraction < 1e-4
+
+
+def test_an_island_is_overloaded_by_what_its_converter_carries_and_not_by_the_load():
+    """11.5 kW with some 7 kW of sun are within 10 kVA; without the sun they are not."""
+    rig = plant(
+        power_w=4000.0,
+        kind=LoadKind.CONSTANT_POWER,
+        starts_at_s=12.0 * 3600.0,
+        has_clouds=False,
+        follows_islands=True,
+        restart_s=5.0,
+        rated_dc_w=9000.0,
+        rated_ac_w=8000.0,
+    )
+    rig.at(10.0, rig.grid.open_relay)
+    rig.at(20.0, lambda: rig.load.set_power_w(11_500.0))
+    rig.advance(60.0)
+    assert rig.solar.power_w > 6000.0
+    assert rig.converter.power_w == pytest.approx(11_500.0 - rig.solar.power_w, rel=1e-6)
+    assert rig.converter.is_grid_forming
+    assert not rig.converter.alarms
+    rig.solar.curtail(1000.0)
+    rig.advance(60.0 + rig.spec.converter.overload_s - 1e-6)
+    assert rig.converter.is_grid_forming
+    rig.advance(60.0 + rig.spec.converter.overload_s)
+    assert rig.converter.alarms == {"overload"}
 
 
 def test_in_a_sag_its_current_is_limited():
