@@ -117,7 +117,9 @@ class RigPlant:
         if self.standby is not None and spec.transfer_switch is not None:
             self.switch = TransferSwitch(spec.transfer_switch, self.grid, self.standby)
         if spec.solar is not None:
-            self.solar = SolarArray(spec.solar, spec.seed, spec.grid.nominal_voltage_v)
+            self.solar = SolarArray(
+                spec.solar, spec.seed, spec.grid.nominal_voltage_v, spec.grid.frequency_hz
+            )
         # Parts with a life of their own beside grid, converter and battery; none costs nothing.
         load = self.load if self.load.is_dynamic else None
         parts: tuple[_Part | None, ...] = (self.standby, self.switch, self.solar, load)
@@ -412,7 +414,10 @@ class RigPlant:
             standby.judge(power_w, network.magnitudes(flow.standby_a))
         if self.solar is not None:
             forms = self.solar.spec.follows_islands and self.converter.formed_v > 0.0
-            self.solar.judge(is_fed=self._feed is not None if self.converter.is_connected else forms)
+            if self.converter.is_connected:
+                self.solar.judge(is_fed=self._feed is not None, frequency_hz=self._mains_hz())
+            else:
+                self.solar.judge(is_fed=forms, frequency_hz=self.converter.island_hz)
         if self.switch is not None:
             self.switch.judge()
 

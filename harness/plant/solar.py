@@ -12,7 +12,11 @@ period's start. Then
 
     T_cell = T_air + (NOCT - 20 K) G / 800 W/m2            Ross (1976)
     P_dc = P_rated G / 1000 W/m2 (1 + gamma (T_cell - 25 degC))
-    P_ac = min(efficiency P_dc, rating of the inverter, curtailment)
+    P_free = min(efficiency P_dc, rating of the inverter, curtailment)
+    P_ac = P_free - P_rated,ac (f - f0 - dead band) / (f0 droop)    above f0 + dead band, not below zero
+
+(IEEE 1547-2018, 6.5.2.7, where for P_free stands the power before the disturbance: here it follows the sun.
+What is taken away answers with a first order, 90 % of a step at Tr, looking at the frequency each 0.1 s.)
 
 The power is held over each interval at the mean of it (Simpson), so that energy is kept and the network is
 solved once an interval; what ramps within one is a stair. Its current is balanced, in phase with the positive
@@ -20,7 +24,7 @@ sequence, and at most its rating's: in a sag the power falls with the voltage. I
 source, and starts ``restart_s`` after one is back.
 
 Not modelled: tilted modules, diffuse light by itself, shading, soiling, thermal inertia, a curve of the
-inverter's efficiency, its voltage and frequency protections, reactive power.
+inverter's efficiency, its voltage and frequency protections, more power at a low frequency, reactive power.
 """
 
 from __future__ import annotations
@@ -36,6 +40,10 @@ from harness.plant.spec import SolarSpec
 from harness.plant.timers import Timers
 
 DAY_S = 86_400.0
+LOOK_S = 0.1
+"""Between two looks at a frequency that takes power away (ours: a frequency meter's tenth of a second)."""
+SAME = 1e-6
+"""Part of the rating by which what is taken away may be off once it stands."""
 NIGHT_S = 60.0
 """Longest step into the sunrise: a minute of it is below a thousandth of the rating."""
 
@@ -147,7 +155,9 @@ class SolarArray:
     is_steady = True
     step_hint_s = math.inf
 
-    def __init__(self, spec: SolarSpec, seed: int, nominal_voltage_v: float) -> None:
+    def __init__(
+        self, spec: SolarSpec, seed: int, nominal_voltage_v: float, nominal_frequency_hz: float
+    ) -> None:
         self.spec = spec
         self.sky = Sky.load(spec.sky)
         self.power_w = 0.0
@@ -160,12 +170,15 @@ class SolarArray:
         self._sample_s = 0.0
         self._mean_w = 0.0
         self._timers = Timers()
+        self._nominal_hz = nominal_frequency_hz
+        self._away_w = self._to_take_w = 0.0
+        self._look_s = math.inf
         self._draws: tuple[int, float] = (-1, 1.0)
 
     @property
     def next_event_s(self) -> float:
-        """Next interval, or the start that is due."""
-        return min(self._sample_s, self._timers.next_due_s)
+        """Next interval, look at the frequency, or the start that is due."""
+        return min(self._sample_s, self._look_s, self._timers.next_due_s)
 
     def curtail(self, power_w: float) -> None:
         """Allow no more than this; infinite allows all.
@@ -208,9 +221,13 @@ class SolarArray:
         self._now_s = to_s
 
     def settle(self) -> None:
-        """Take the mean of the interval that begins now."""
+        """Take the mean of the interval that begins now, and away what the last look at the frequency asks."""
         self.touched = False
         now_s = self._now_s
+        if now_s >= self._look_s and self.spec.frequency_watt is not None:
+            left = 10.0 ** (-LOOK_S / self.spec.frequency_watt.response_s)
+            self._away_w = self._to_take_w + left * (self._away_w - self._to_take_w)
+            self._look_s = math.inf
         if now_s >= self._sample_s:
             span_s = self.spec.interval_s
             ends = (self.available_w(now_s), self.available_w(now_s + span_s))
@@ -220,16 +237,29 @@ class SolarArray:
             middle = self.available_w(now_s + 0.5 * span_s)
             self._mean_w = (ends[0] + 4.0 * middle + ends[1]) / 6.0
             self._sample_s = now_s + span_s
-        self.power_w = min(self._mean_w, self.curtailment_w) if self.is_running else 0.0
+        free_w = min(self._mean_w, self.curtailment_w)
+        self.power_w = max(free_w - self._away_w, 0.0) if self.is_running else 0.0
 
-    def judge(self, *, is_fed: bool) -> None:
-        """Look whether the bus has a source: stop at once, start after a while."""
+    def judge(self, *, is_fed: bool, frequency_hz: float) -> None:
+        """Look whether the bus has a source: stop at once, start after a while; and at its frequency."""
+        if self._look_s == math.inf:
+            self._look(frequency_hz)
         started = self._now_s == 0.0 and is_fed
         ready = self._timers.held("restart", self._now_s, self.spec.restart_s, is_true=is_fed)
         should_run = is_fed and (self.is_running or ready or started)
         if should_run != self.is_running:
             self.is_running = should_run
             self.touched = True
+
+    def _look(self, frequency_hz: float) -> None:
+        """Find what the frequency takes away, and whether that has to be looked at again."""
+        droop, spec = self.spec.frequency_watt, self.spec
+        if droop is None:
+            return
+        deviation_hz = max(frequency_hz - self._nominal_hz, 0.0)
+        self._to_take_w = -spec.rated_ac_w * droop.value(deviation_hz, self._nominal_hz)
+        if abs(self._to_take_w - self._away_w) > SAME * spec.rated_ac_w:
+            self._look_s = self._now_s + LOOK_S
 
     def _cloud(self, period: int) -> float:
         kept, light = self._draws

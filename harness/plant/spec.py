@@ -12,6 +12,7 @@ from enum import Enum
 
 from harness.plant.bms_spec import BmsSpec
 from harness.plant.converter_spec import ConverterSpec
+from harness.plant.grid_support import FrequencyDroop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -444,6 +445,10 @@ class SolarSpec:
         has_clouds: whether the sky's clouds pass, keyed by the rig's seed.
         restart_s: voltage that stays until it starts again.
         follows_islands: whether it feeds an island that the converter forms.
+        frequency_watt: by how much it gives less at a high frequency; None: not at all. The default is the
+            steepest that IEEE 1547-2018 allows (category III, 2 %), so that an island may take all of it away
+            at 2.1 % above nominal (61.2 Hz); the standard's own 5 % needs 63.0 Hz for that, beyond the trip at
+            62.0 Hz. The response of 1 s is ours, out of the standard's 0.2 to 10 s.
     """
 
     sky: str = "osaka"
@@ -458,6 +463,9 @@ class SolarSpec:
     has_clouds: bool = True
     restart_s: float = 300.0
     follows_islands: bool = False
+    frequency_watt: FrequencyDroop | None = field(
+        default_factory=lambda: FrequencyDroop(over_droop=0.02, response_s=1.0)
+    )
 
     def __post_init__(self) -> None:
         """Refuse what no array is.

@@ -8,6 +8,7 @@ import pytest
 from harness.plant import (
     BatterySpec,
     ConverterSpec,
+    FrequencyDroop,
     GridSpec,
     LoadKind,
     LoadSpec,
@@ -23,7 +24,7 @@ DAY_S = 86_400.0
 
 
 def array(seed=1, **solar):
-    return SolarArray(SolarSpec(**solar), seed, NOMINAL_V)
+    return SolarArray(SolarSpec(**solar), seed, NOMINAL_V, 60.0)
 
 
 def plant(*, power_w=2000.0, is_on=True, kind=LoadKind.RESISTIVE, **solar):
@@ -114,6 +115,35 @@ def test_curtailment_holds_and_is_lifted():
     assert rig.solar.power_w == pytest.approx(free_w, rel=1e-2)
     with pytest.raises(ValueError, match=r"curtail\(-1"):
         rig.solar.curtail(-1.0)
+
+
+def test_a_high_frequency_takes_power_away_as_the_standard_says():
+    """IEEE 1547-2018, 6.5.2.7: (60.6 - 60 - 0.036) / (60 k) of the rating; 90 % of it after Tr."""
+    droop = FrequencyDroop(over_dead_band_hz=0.036, over_droop=0.05, response_s=2.0)
+    rig = plant(starts_at_s=12.0 * 3600.0, has_clouds=False, frequency_watt=droop, interval_s=3600.0)
+    rig.advance(9.95)
+    free_w = rig.solar.power_w
+    rig.grid.set_frequency_hz(60.6)
+    taken_w = 5000.0 * 0.564 / 3.0
+    for after_s, part in ((0.05, 0.0), (2.05, 0.9), (4.05, 0.99), (30.0, 1.0)):
+        rig.advance(9.95 + after_s)
+        assert rig.solar.power_w == pytest.approx(free_w - part * taken_w, abs=1e-5 * 5000.0)
+    rig.grid.set_frequency_hz(60.03)
+    rig.advance(60.0)
+    assert rig.solar.power_w == pytest.approx(free_w, abs=0.01)
+    rig.grid.set_frequency_hz(59.0)
+    rig.advance(70.0)
+    assert rig.solar.power_w == pytest.approx(free_w, abs=0.01)
+    assert rig.balance().residual_fraction < 1e-4
+
+
+def test_without_it_no_frequency_takes_anything():
+    rig = plant(starts_at_s=12.0 * 3600.0, has_clouds=False, frequency_watt=None, interval_s=3600.0)
+    rig.advance(10.0)
+    free_w = rig.solar.power_w
+    rig.grid.set_frequency_hz(61.0)
+    rig.advance(20.0)
+    assert rig.solar.power_w == free_w > 0.0
 
 
 def test_it_stops_with_the_mains_and_comes_back_after_its_delay():
