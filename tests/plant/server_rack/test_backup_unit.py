@@ -13,6 +13,8 @@ from .racks import EVEN, even, first_time
 FULL_W = 14_950.0
 """With bleed and bus bar 15 kW at the backup unit's output."""
 
+HPR = even(hpr_rack())
+
 
 def cut(spec, load_w, at_s=1.0, scale=1.0):
     def make():
@@ -53,18 +55,23 @@ def test_energy_out_and_heat_are_what_the_cells_lost():
 
 
 @pytest.mark.parametrize(
-    ("spec", "load_w"),
-    [(EVEN, FULL_W), (even(hpr_rack()), 27_400.0)],
-    ids=["orv3", "hpr"],
+    ("spec", "load_w", "gone", "floor_s", "most_s"),
+    [
+        (EVEN, FULL_W, 1, 240.0, 270.0),
+        (end_of_life(EVEN), FULL_W, 1, 90.0, 110.0),
+        (HPR, 19_950.0, 1, 240.0, 250.0),
+        (HPR, 23_950.0, 0, 240.0, 250.0),
+        (HPR, 27_450.0, 1, 90.0, 180.0),
+        (end_of_life(HPR), 27_450.0, 1, 90.0, 100.0),
+        (end_of_life(HPR), 32_950.0, 0, 90.0, 100.0),
+    ],
+    ids=["orv3 new", "orv3 old", "hpr 5+0", "hpr 6+0", "hpr new full", "hpr old 5+0", "hpr old 6+0"],
 )
-@pytest.mark.parametrize(
-    ("is_old", "floor_s", "most_s"), [(False, 240.0, 320.0), (True, 90.0, 130.0)], ids=["new", "old"]
-)
-def test_runs_for_its_promised_time_with_one_module_gone(spec, load_w, is_old, floor_s, most_s):
-    """240 s new and 90 s at the end of life, at full load on 5 of 6 modules; no more than sizing gives."""
-    spec = end_of_life(spec) if is_old else spec
+def test_runs_for_its_published_time_and_little_longer(spec, load_w, gone, floor_s, most_s):
+    """ORv3: 240 s new, 90 s old at full load; HPR: 240 s at 20 and 24 kW, 90 s at 27.5 and 33 kW (OCP)."""
     rack = cut(spec, load_w)()
-    rack.fail_module(0)
+    for number in range(gone):
+        rack.fail_module(number)
     rack.advance(1.0 + floor_s)
     assert rack.resets == 0
     assert min(server.store_j for server in rack.servers) == spec.servers.hold_up_j
