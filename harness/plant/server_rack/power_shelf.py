@@ -252,8 +252,12 @@ class Rectifier:
         self.is_failed = True
 
     def replace(self) -> None:
-        """Put a new one in its place; it starts as after a loss of mains, its bulk empty."""
+        """Put a new one in its place; it starts as after a loss of mains, its bulk empty.
+
+        What the old one's bulk still held leaves with it, and counts as lost.
+        """
         self.is_failed = False
+        self.loss_j += self.bulk_j
         self.bulk_j = 0.0
 
     def _lose_input(self) -> None:

@@ -76,6 +76,22 @@ def test_one_of_six_may_go_at_full_rating():
     assert rack.rectifiers[3].power_w == pytest.approx(rack.rectifiers[0].power_w, rel=1e-6)
 
 
+def test_what_the_bulk_of_a_replaced_rectifier_held_is_lost():
+    """Each is filled anew with 60 J: at a small load a twentieth of all that flowed."""
+    rack = RackPlant(EVEN, steady(500.0))
+    rack.advance(1.0)
+    before_j = rack.balance().shelf_loss_j
+    for number in range(5):
+        rack.fail_rectifier(number)
+    rack.advance(2.0)
+    for number in range(5):
+        rack.replace_rectifier(number)
+    assert rack.balance().shelf_loss_j - before_j > 5 * 60.0
+    rack.advance(10.0)
+    assert rack.rectifiers[0].bulk_j == pytest.approx(60.0)
+    assert rack.balance().residual_fraction < 1e-6
+
+
 @pytest.mark.parametrize(
     ("spec", "rated_w"), [(orv3_rack(), 3000.0), (hpr_rack(), 5500.0)], ids=["orv3", "hpr"]
 )
