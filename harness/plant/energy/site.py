@@ -12,10 +12,14 @@ Not modelled: voltages, ramps of the converter, the meter's and the sensors' err
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 from harness.plant.energy.controller import Decision, EnergyManager, SiteState
 from harness.plant.server_rack.ai_load import Piece, Profile
+
+KEPT_DECISIONS = 8640
+"""A day of decisions each 10 s, 5 MB: with all of them memory would grow as long as a run goes on. Ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ class EnergySite:
         now_s: its time.
         soc: of the battery.
         is_islanded: whether the mains are gone.
-        decisions: all, in order.
-        windows_w: mean import of each demand window that is over.
+        decisions: the last ``KEPT_DECISIONS``, in order.
+        windows_w: mean import of each demand window that is over; 48 numbers a day.
         grid_w: at the meter at this instant, positive out of the site.
         most_ramp_w: largest change of ``grid_w`` at a decision.
     """
@@ -63,7 +67,7 @@ class EnergySite:
         self.now_s = 0.0
         self.soc = soc
         self.is_islanded = False
-        self.decisions: list[Decision] = []
+        self.decisions: deque[Decision] = deque(maxlen=KEPT_DECISIONS)
         self.windows_w: list[float] = []
         self.grid_w = 0.0
         self._demand, self._solar = demand, solar

@@ -214,6 +214,13 @@ def test_nothing_is_lost_and_the_reserve_holds_through_swings(seed):
     assert equal.ledger() == book
 
 
+def test_a_long_run_keeps_the_last_day_of_decisions():
+    run = site(steady(40_000.0), soc=0.9, interval_s=1.0)
+    run.run(9000.0)
+    assert [run.decisions[0].time_s, run.decisions[-1].time_s] == [9000.0 - 8640.0, 8999.0]
+    assert len(run.decisions) == 8640
+
+
 powers_w = st.floats(0.0, 300_000.0)
 states = st.builds(
     SiteState,
