@@ -2,7 +2,9 @@
 
 It moves a delay after its command. Breaking a current I uses 1/N(I) of its life, N from the maker's break
 curve; the break after the last one welds it, and so does any current above the curve. The sum of parts
-(Miner) and the weld at its end are ours: a data sheet says only how often.
+(Miner) and the weld at its end are ours: a data sheet says only how often. A command and a fault of the same
+instant come to the same in either order: what is under way is slowed or repaired for the rest of its way, and
+a disagreement keeps the time that its command gave it.
 
 Not modelled: bounce, the arc's length and energy, the direction of the current (the curve's is the better
 one of a polarised contactor), wear by making a current, contact resistance that rises with wear, the coil.
@@ -137,6 +139,7 @@ class Contactor:
         """Break it: stuck open drops out, welded closes, slow takes ``slowness`` times its delays."""
         self.fault = fault
         if fault is ContactorFault.SLOW:
+            self._moves_s = now_s + (self._moves_s - now_s) * slowness / self._slowness
             self._slowness = slowness
         else:
             is_closed = fault is ContactorFault.WELDED
@@ -157,16 +160,23 @@ class Contactor:
         """Put a new one in, released or energised as it is commanded."""
         self.fault = None
         self._feedback_stuck = None
-        self._slowness = 1.0
         self.wear = 0.0
         self._late_s = math.inf
-        self._moves_s = math.inf if self.is_closed is self.is_commanded else now_s
+        if self.is_closed is self.is_commanded:
+            self._moves_s = math.inf
+        elif self._moves_s == math.inf:
+            self._moves_s = now_s
+        else:
+            self._moves_s = now_s + (self._moves_s - now_s) / self._slowness
+        self._slowness = 1.0
         self._changed()
 
     def _watch(self, now_s: float) -> None:
-        """Give a disagreement that no command made its time."""
-        if self.disagrees and self._moves_s == math.inf:
-            self._late_s = min(self._late_s, now_s + self.spec.feedback_delay_s)
+        """Give a disagreement that no command made its time; one that is timed keeps it."""
+        if not self.disagrees:
+            self._late_s = math.inf
+        elif self._moves_s == self._late_s == math.inf:
+            self._late_s = now_s + self.spec.feedback_delay_s
 
     def _move(self, now_s: float, current_a: float, *, is_closed: bool) -> bool:
         if not is_closed:

@@ -230,6 +230,40 @@ def test_a_welded_positive_contactor_leaves_the_current_to_the_negative_one():
     assert not rig.bms.alarms
 
 
+@pytest.mark.parametrize(
+    ("fault", "opened_s"),
+    [(ContactorFault.WELDED, 10.0 + 0.025 + 0.1 + 0.025), (ContactorFault.SLOW, 10.0 + 3.0 * 0.025 + 0.025)],
+)
+@pytest.mark.parametrize("is_opened_first", [False, True])
+def test_a_command_and_a_fault_of_one_instant_have_no_order(fault, opened_s, is_opened_first):
+    rig = rig_with()
+    rig.advance(10.0)
+    connection = rig.bms.connection
+    if is_opened_first:
+        rig.bms.open_contactors()
+    connection.fail(connection.positive, fault, slowness=3.0)
+    if not is_opened_first:
+        rig.bms.open_contactors()
+    rig.advance(11.0)
+    assert when(rig, "negative", False) == pytest.approx(opened_s, abs=1e-9)
+
+
+@pytest.mark.parametrize("is_opened_first", [False, True])
+def test_a_command_and_a_repair_of_one_instant_have_no_order(is_opened_first):
+    rig = rig_with()
+    rig.advance(5.0)
+    connection = rig.bms.connection
+    connection.fail(connection.positive, ContactorFault.SLOW, slowness=3.0)
+    rig.advance(10.0)
+    if is_opened_first:
+        rig.bms.open_contactors()
+    connection.repair(connection.positive)
+    if not is_opened_first:
+        rig.bms.open_contactors()
+    rig.advance(11.0)
+    assert when(rig, "positive", False) == pytest.approx(10.025, abs=1e-9)
+
+
 def test_with_both_main_contactors_welded_the_string_stays_connected_and_says_so():
     rig = rig_with()
     rig.advance(5.0)
