@@ -74,8 +74,10 @@ GONE_S = gone_s()
 CROWDED_S = 1.1
 """What a machine may take longer that has three rigs on two cores: a sound process was silent for so long."""
 
-SESSION_ENDS_S = 5.0
-"""A plan that ended by itself is at zero power; the guard has its turn when the session has ended; ours."""
+SESSION_ENDS_S = 20.0
+"""A plan that ended by itself is at zero power; the guard has its turn when the session has ended. Ours: that
+takes a second of an ordinary process's work, and ten on a machine that does ten things at once.
+"""
 
 
 @dataclass(frozen=True)
