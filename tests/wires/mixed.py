@@ -1,4 +1,4 @@
-"""Exchanges over three wires at once, and a digest of every byte, time and order."""
+"""20,000 exchanges over three wires at once, and a digest of every byte, time and order."""
 
 from __future__ import annotations
 
