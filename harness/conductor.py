@@ -20,7 +20,8 @@ from harness.errors import Aborted, BenchError, ConfigurationError, RackproofErr
 from harness.judge import Verdict
 from harness.plans import PlanSpec, spec_of
 from harness.plugin import EXIT_NOT_TESTABLE
-from harness.report.terminal import LiveView, write_summary
+from harness.record.record import first_cause
+from harness.report.terminal import LiveView, write_summary, write_unsafe
 from harness.rig.bench import Bench
 from harness.session import Caught, Choice, PlanRun, RigSession
 
@@ -259,12 +260,18 @@ class Conductor:
         error = None if call.excinfo is None else call.excinfo.value
         if call.when == "teardown":
             if isinstance(error, Exception):
+                # Who looks at the counts sees this plan once.
+                report.rackproof_is_counted = run.verdict not in {None, *_OUTCOMES}  # type: ignore[attr-defined]
                 verdict = run.closing_failed(error)
                 report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
                 if isinstance(error, RackproofError):
                     report.longrepr = f"{run.name}: closing the bench: {error}"
-                self.live.plan = run.name
-                self.live.end(verdict.words, run.message, run.rig_s)
+                if self.rig_session.left_unsafe:
+                    self.live.note(
+                        "UNSAFE", "what is live, and what to do, stands above the table of all plans"
+                    )
+                else:
+                    self.live.note(verdict.words, f"closing the bench: {first_cause(str(error))}")
             return report
         verdict = run.conclude(error)
         report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
@@ -293,10 +300,12 @@ class Conductor:
 
     def could_not_close(self, session: pytest.Session, error: RackproofError) -> None:
         """Take an error of closing the bench that no plan's report can carry any more: after Ctrl-C."""
-        self.trouble = f"closing the bench: {error}"
+        trouble = f"closing the bench: {error}"
+        if not self.rig_session.left_unsafe:
+            self.trouble = trouble
         run = self.rig_session.run
         if run is not None:
-            run.closing_failed(self.trouble)
+            run.closing_failed(trouble)
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -352,6 +361,8 @@ class Conductor:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say where the record is, and what was not run."""
         write = terminalreporter.write_line
+        session = self.rig_session
+        write_unsafe(session.left_unsafe, session.choice.rig, self.live.stream)
         if self.record is not None and self.sealed_in is not None:
             report = self.sealed_in / "report.html"
             write_summary(self.record, report, self.live.stream, planned=self.live.planned)

@@ -21,6 +21,7 @@ from harness.errors import (
 from harness.judge import Judge, Judgement, Verdict
 from harness.plans import HAZARDS, Form, PlanSpec
 from harness.readings import Observe, Reading, Waveform
+from harness.record.record import SAFE_STATE
 from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
 from harness.requirements import Requirements
 from harness.rig.agreement import disagreements
@@ -133,6 +134,7 @@ class RigSession:
         self.guard: GuardLink | None = None
         self.interlock: Interlock | None = None
         self.tripped = ""
+        self.left_unsafe: tuple[str, ...] = ()
         self.found_settings: Mapping[str, float] = {}
         self.runs_now: PlanSpec | None = None
         self._excused: set[str] = set()
@@ -382,6 +384,7 @@ class RigSession:
         if self._lease is not None:
             self._lease.leave(outcome.text, is_safe=outcome.is_safe)
         if not outcome.is_safe:
+            self.left_unsafe = () if self.is_virtual else tuple(outcome.live)
             raise Unsafe(outcome.text)
         if outcome.settings:
             raise BenchError(outcome.text)
@@ -408,10 +411,11 @@ class RigSession:
                 self._lease.leave(str(outcome["outcome"]), is_safe=False)
         guard.close()
         self.guard = None
-        run.note("safe state", dict(outcome), run.journal.last_s)
+        run.note(SAFE_STATE, dict(outcome), run.journal.last_s)
         if not outcome["is_safe"]:
             self.broken = f"the rig was left unsafe: {outcome['outcome']}"
-            raise Unsafe(self.broken)
+            self.left_unsafe = tuple(outcome.get("live") or self.left_unsafe or [outcome["outcome"]])
+            raise Unsafe("\n  ".join(["the rig was left UNSAFE:", *self.left_unsafe]))
         if outcome.get("settings"):
             raise BenchError(f"settings not restored: {'; '.join(outcome['settings'])}")
 

@@ -13,6 +13,7 @@ all files; it is signed whole, and the head of the record is in it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ from harness.record.journal import READING, Event
 from harness.record.traces import digest_of_readings, number_of
 
 SCHEMA = 1
+SAFE_STATE = "safe state"
+"""Kind of the events that say what came of a safe state; the body has ``is_safe``."""
 GENESIS = digest(b"rackproof plan, schema 1")
 """What every plan's chain begins with."""
 
@@ -60,6 +63,16 @@ def verdict_word(verdict: object) -> str:
 def worst(verdicts: Iterable[str]) -> str:
     """Pick the worst of verdicts; PASS where there is none."""
     return min(verdicts, key=WORST_FIRST.index, default="PASS")
+
+
+def first_cause(message: str) -> str:
+    """Put what came first into one line; of an outline also its first point, and how many follow."""
+    lines = message.splitlines() or [""]
+    points = list(itertools.takewhile(lambda line: line.startswith("  "), lines[1:]))
+    if not points:
+        return lines[0]
+    others = f"; and {len(points) - 1} more" if len(points) > 1 else ""
+    return f"{lines[0]} {points[0].strip()}{others}"
 
 
 def without_ports(value: Any, key: str = "") -> Any:
@@ -108,8 +121,13 @@ class PlanRecord:
 
     @property
     def message(self) -> str:
-        """What it ended with: the first cause; empty after a PASS."""
+        """What it ended with: the first cause before all others; empty after a PASS."""
         return self.entries[-1]["body"]["message"]  # type: ignore[no-any-return]  # out of JSON
+
+    @property
+    def cause(self) -> str:
+        """The first cause in one line."""
+        return first_cause(self.message)
 
     @property
     def end_s(self) -> float:
@@ -138,12 +156,15 @@ class Record:
     Attributes:
         subject: what was tested, and on what: rig, product, unit, emulated or not, clock.
         guard: the events of the guard's own journal; it stands beside the chain, signed with the whole file.
+        unsafe: what was live when the run ended, or what nobody could verify; beside the chain too. Empty
+            where the rig was left safe, and in virtual time.
     """
 
     subject: Mapping[str, Any]
     plans: tuple[PlanRecord, ...]
     head: str
     guard: tuple[Any, ...] = ()
+    unsafe: tuple[str, ...] = ()
 
     @property
     def seeded_faults(self) -> tuple[str, ...]:
@@ -174,6 +195,7 @@ class Record:
             ],
             "head": self.head,
             **({"guard": list(self.guard)} if self.guard else {}),
+            **({"unsafe": list(self.unsafe)} if self.unsafe else {}),
         }
 
 
@@ -262,6 +284,28 @@ def seal(events: Sequence[Event], cut: Sequence[Stretch] | None = None) -> Recor
     return Record(subject, plans, head_of(subject, (each.head for each in plans)))
 
 
+def left_unsafe(events: Sequence[Event], guard: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Find what was live when a run ended, or what nobody could verify; empty where it was left safe.
+
+    The last word on it counts: the run's own, which has heard the guard; else the guard's, which outlives it.
+
+    Args:
+        events: the run's journal.
+        guard: the guard's, plain; empty where none stood beside the run.
+    """
+    if subject_of(events)["clock"] != "wall":
+        return ()
+    words = [each["body"] for each in guard if each["kind"] == SAFE_STATE]
+    words += [plain(each.body) for each in events if each.kind == SAFE_STATE]
+    if not words:
+        has_enabled = guard and not any(each["kind"] == "refused" for each in guard)
+        return ("nothing on record says that the rig was left safe",) if has_enabled else ()
+    if words[-1]["is_safe"]:
+        return ()
+    live = next((word["live"] for word in reversed(words) if word.get("live")), [words[-1].get("outcome")])
+    return tuple(without_ports(live))
+
+
 def _seal_plan(stretch: Stretch) -> PlanRecord:
     outcome = {
         "verdict": "ABORTED",
@@ -321,7 +365,8 @@ def record_of(document: Mapping[str, Any]) -> Record:
     plans = tuple(
         PlanRecord(each["plan"], tuple(each["entries"]), each["head"]) for each in document["plans"]
     )
-    return Record(document["subject"], plans, document["head"], tuple(document.get("guard", ())))
+    beside = tuple(document.get("guard", ())), tuple(document.get("unsafe", ()))
+    return Record(document["subject"], plans, document["head"], *beside)
 
 
 def broken_links(record: Record) -> list[str]:

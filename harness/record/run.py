@@ -27,7 +27,7 @@ from harness.readings import Observe, Reading, Waveform
 from harness.record.canonical import plain
 from harness.record.journal import GUARD_JOURNAL, Journal, read_journal
 from harness.record.logbook import JOURNAL, LOGBOOK, RECORD, versions, write_logbook, write_whole
-from harness.record.record import Record, seal, spell_document, stretches, verdict_word
+from harness.record.record import Record, left_unsafe, seal, spell_document, stretches, verdict_word
 from harness.record.traces import digest_of_capture, write_capture, write_readings
 
 
@@ -390,7 +390,8 @@ def seal_folder(folder: Path, sealed: datetime) -> Record:
         raise BenchError(f"{folder}: is sealed already; a sealed run is never sealed again")
     journal = read_journal(folder / JOURNAL)
     plans = stretches(journal.events)
-    record = replace(seal(journal.events, plans), guard=_guard_events(folder / GUARD_JOURNAL))
+    guard = _guard_events(folder / GUARD_JOURNAL)
+    record = replace(seal(journal.events, plans), guard=guard, unsafe=left_unsafe(journal.events, guard))
     for stem, stretch in zip(trace_stems(each.plan for each in plans), plans, strict=True):
         if stretch.points:
             (folder / "traces").mkdir(exist_ok=True)

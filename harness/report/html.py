@@ -32,6 +32,7 @@ from harness.report.plots import (
     reading_panels,
     zoom_panels,
 )
+from harness.report.unsafe import HEADLINE, outline, what_to_do
 
 PAGE = "report.html"
 
@@ -128,6 +129,7 @@ def draw_report(run_dir: Path) -> bytes:
         verdict=record.verdict,
         tones=TONES,
         frame={"left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "bottom": TOP + PANEL, "width": WIDTH},
+        unsafe=(HEADLINE, [outline(each) for each in record.unsafe], what_to_do()) if record.unsafe else None,
         counts=record.counts(),
         views=views,
         worst_first=sorted(views, key=lambda view: WORST_FIRST.index(view.plan.verdict)),

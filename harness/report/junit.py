@@ -9,8 +9,9 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from harness.record.logbook import LOGBOOK, RECORD
-from harness.record.record import PlanRecord, Record, read_document, record_of
+from harness.record.record import PlanRecord, Record, first_cause, read_document, record_of
 from harness.report.html import judgement_row
+from harness.report.unsafe import HEADLINE, unsafe_lines
 
 NAME = "junit.xml"
 OUTCOMES: Mapping[str, tuple[str, str] | None] = {
@@ -41,6 +42,9 @@ def draw_junit(run_dir: Path) -> bytes:
     suite.set("hostname", str(logbook["host"]))
     _properties(suite, _provenance(record, logbook))
     tally = dict.fromkeys(("error", "failure", "skipped"), 0)
+    if record.unsafe:
+        tally["error"] += 1
+        suite.append(_unsafe(record.unsafe))
     for plan in record.plans:
         outcome = OUTCOMES[plan.verdict]
         if outcome is not None:
@@ -48,12 +52,20 @@ def draw_junit(run_dir: Path) -> bytes:
         suite.append(_case(plan, outcome))
     for attribute, count in zip(("errors", "failures", "skipped"), tally.values(), strict=True):
         suite.set(attribute, str(count))
-    suite.set("tests", str(len(record.plans)))
+    suite.set("tests", str(len(record.plans) + bool(record.unsafe)))
     suites = ET.Element("testsuites", dict(suite.attrib))
     suites.append(suite)
     ET.indent(suites)
     whole: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
     return whole + b"\n"
+
+
+def _unsafe(live: tuple[str, ...]) -> ET.Element:
+    """Give a case of its own, before all plans, to a rig that was left unsafe: no plan's error hides it."""
+    case = ET.Element("testcase", name="the rig is left safe", classname="rackproof", time="0.000")
+    child = ET.SubElement(case, "error", type="unsafe", message=_clean(HEADLINE))
+    child.text = _clean("\n".join(unsafe_lines(live)))
+    return case
 
 
 def _case(plan: PlanRecord, outcome: tuple[str, str] | None) -> ET.Element:
@@ -67,7 +79,7 @@ def _case(plan: PlanRecord, outcome: tuple[str, str] | None) -> ET.Element:
     if outcome is not None:
         bad = [_line(each) for each in plan.judgements if each["verdict"] != "PASS"]
         said = plan.message or "; ".join(bad) or plan.verdict
-        child = ET.SubElement(case, outcome[0], type=outcome[1], message=_clean(said.splitlines()[0]))
+        child = ET.SubElement(case, outcome[0], type=outcome[1], message=_clean(first_cause(said)))
         child.text = _clean("\n".join([said, *(bad if plan.message else [])]))
     if lines:
         ET.SubElement(case, "system-out").text = _clean("\n".join(lines))

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.clock import real_s
 from harness.readings import Reading
-from harness.record.record import LETTERS, PlanRecord, Record
+from harness.record.record import LETTERS, PlanRecord, Record, first_cause
 from harness.report.figures import TONES, UNITS, duration, figure, scale_of, suffix_of
+from harness.report.unsafe import unsafe_lines
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleDimensions, RenderableType
@@ -113,17 +114,20 @@ class LiveView:
             self._live.stop()
             self._live = None
         self.letters += LETTERS[verdict]
-        cause = f"  {message.splitlines()[0]}" if message else ""
-        words = f"{self.plan}  {self.title}  ({duration(self.rig_s)}, {self._speed()}){cause}"
+        cause = f"  {first_cause(message)}" if message else ""
+        self.note(verdict, f"{self.plan}  {self.title}  ({duration(self.rig_s)}, {self._speed()}){cause}")
+        self.plan = ""
+
+    def note(self, word: str, words: str) -> None:
+        """Leave a line; beside those of the plans: what went wrong when the bench closed."""
         if self._is_live():
             from rich.text import Text  # noqa: PLC0415 - with begin
 
-            line = Text.assemble((f"{verdict:<13}", STYLES[TONES[verdict]]), words)
+            line = Text.assemble((f"{word:<13}", STYLES[TONES.get(word, "F")]), words)
             _console(self.stream).print(line, soft_wrap=True)
         else:
-            self.stream.write(f"{verdict:<13}{words}\n")
+            self.stream.write(f"{word:<13}{words}\n")
             self.stream.flush()
-        self.plan = ""
 
     def picture(self) -> RenderableType:
         """What is drawn now: title, progress, values, and how many plans are behind it, a letter each."""
@@ -198,6 +202,21 @@ def said(reading: Reading[Any]) -> str:
     return str(getattr(value, "value", value))
 
 
+def write_unsafe(live: tuple[str, ...], rig: str, stream: TextIO, *, is_terminal: bool | None = None) -> None:
+    """Write what is live and what to do where a rig was left unsafe; nothing where it was not."""
+    lines = unsafe_lines(live, rig)
+    if lines:
+        stream.write("\n")
+    if lines and (stream.isatty() if is_terminal is None else is_terminal):
+        from rich.text import Text  # noqa: PLC0415 - as in begin
+
+        for line in lines:
+            _console(stream).print(Text(line, STYLES["F"]), soft_wrap=True)
+    else:
+        stream.writelines(f"{line}\n" for line in lines)
+    stream.flush()
+
+
 def write_summary(
     record: Record, report: Path | None, stream: TextIO, *, planned: int = 0, is_terminal: bool | None = None
 ) -> None:
@@ -231,7 +250,7 @@ _Row = tuple[str, str, str, str, str]
 
 def _summary_row(plan: PlanRecord) -> _Row:
     bad = [f"{each['measure']} {each['verdict']}" for each in plan.judgements if each["verdict"] != "PASS"]
-    why = plan.message.splitlines()[0] if plan.message else "; ".join(bad)
+    why = plan.cause or "; ".join(bad)
     return plan.verdict, plan.plan, duration(plan.duration_s), str(plan.facts.get("title") or ""), why
 
 

@@ -284,6 +284,7 @@ class Guard:
             {
                 "outcome": outcome.text,
                 "is_safe": outcome.is_safe,
+                "live": outcome.live,
                 "cause": breach.cause,
                 "settings": outcome.settings,
                 "took_s": now_s() - begin_s,

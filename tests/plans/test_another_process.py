@@ -264,7 +264,17 @@ def test_emulators_that_stop_in_the_middle_of_a_read_are_an_error_that_names_the
     else:
         assert ended.verdicts["PO-01"] == "ABORTED"
         assert re.match(r"interlock: \S+ is silent for|made safe: UNSAFE|the guard", first), first
-    assert "UNSAFE" in ended.said, "nobody could verify a rig that does not answer"
+    # Nobody could verify a rig that does not answer: that stands before all plans, and each plan once.
+    headline, table = ended.out.index("\nUNSAFE: the rig was left live"), ended.out.index("\nverdict ")
+    assert headline < table
+    assert "battery's contactor" in ended.out[headline:table]
+    assert f"'rackproof safe {emulated.rig}'" in ended.out[headline:table]
+    assert len(re.findall(r"^(?:ERROR|ABORTED) +PO-01 ", ended.out[:headline], re.MULTILINE)) == 1
+    assert re.search(rf"^=+ {len(ended.verdicts)} errors? in", ended.out, re.MULTILINE), (
+        "each plan counts once"
+    )
+    assert ended.record.unsafe
+    assert "UNSAFE: the rig was left live" in (ended.folder / "report.html").read_text()
     assert ended.code == 1
     assert "INTERNALERROR" not in ended.said
 
