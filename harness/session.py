@@ -203,7 +203,11 @@ class RigSession:
                 },
             )
             attempt = Attempt(
-                station=self.rig.station, operator=self.choice.operator, order=self.choice.order
+                station=self.rig.station,
+                operator=self.choice.operator,
+                order=self.choice.order,
+                # Without a serial number there is no unit whose attempts could be counted.
+                number=None if self.choice.serial else 0,
             )
             self.run = Run(self.choice.runs, subject, attempt).open()
         return self.run

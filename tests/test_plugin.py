@@ -14,7 +14,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from .processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, finish, wait_until
+from harness.record.record import read_document
+from harness.session import Choice, RigSession
+
+from .processes import FOR_ALL_PLANS, LAB1, REPOSITORY, Ended, Home, changed, finish, wait_until
 
 ODD_PLANS = Path(__file__).with_name("odd_plans.py").read_text()
 PLANS = re.findall(r'^@\w+\("(..-..)"', ODD_PLANS, re.MULTILINE)
@@ -220,6 +223,17 @@ def test_plans_that_the_rig_is_not_for_are_counted_and_named(home):
 
 
 # Stopped from outside
+
+
+@pytest.mark.parametrize(("serial", "numbers"), [("SN-7", [1, 2]), (None, [0, 0])])
+def test_attempts_are_counted_where_a_unit_is_named(tmp_path, serial, numbers):
+    found = []
+    for _ in numbers:
+        choice = Choice(rig="lab1", emulate=True, serial=serial, root=REPOSITORY, runs=tmp_path / "runs")
+        run = RigSession(choice).open_run()
+        run.seal()
+        found.append(read_document(run.folder / "logbook.json")["attempt"]["number"])
+    assert found == numbers
 
 
 def begins(home: Home, runs: Path, events: int) -> bool:

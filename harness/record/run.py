@@ -10,6 +10,8 @@ logbook.json      sealed: when, where, by whom, with which versions; signed
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -67,14 +69,16 @@ class Attempt:
     """By whom, where and for what; differs between repetitions.
 
     Attributes:
-        number: attempt n of ``of``, from 1; every attempt keeps its own folder.
+        number: attempt n at this unit, from 1; every attempt keeps its own folder. None counts the
+            folders, 0 says that no unit was named.
+        of: how many the order allows; 0 where nobody said.
     """
 
     station: str = ""
     operator: str = ""
     order: str = ""
-    number: int = 1
-    of: int = 1
+    number: int | None = None
+    of: int = 0
 
 
 OWN_KINDS = frozenset(
@@ -89,8 +93,11 @@ def _refuse_own(kind: str) -> None:
 
 
 def slug(text: str) -> str:
-    """Give ``text`` as a piece of a file name; unequal texts may give equal slugs."""
-    return re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-.") or "x"
+    """Give ``text`` as a piece of a file name, without ``_``, letters of all scripts kept.
+
+    Unequal texts may give equal slugs.
+    """
+    return re.sub(r"(?:[^\w.+-]|_)+", "-", text).strip("-.") or "x"
 
 
 def trace_stems(plans: Iterable[str]) -> list[str]:
@@ -259,6 +266,7 @@ class Run:
         started = self._wall()
         # First, since it takes its time: a folder whose journal has no first line cannot be sealed.
         host, libraries = node(), versions()
+        number = self._attempts() + 1 if self.attempt.number is None else self.attempt.number
         name = f"{started:%Y-%m-%dT%H%M%S}_{slug(self.subject.rig)}_{slug(self.subject.unit.serial)}"
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
@@ -276,11 +284,30 @@ class Run:
             "station": self.attempt.station,
             "operator": self.attempt.operator,
             "order": self.attempt.order,
-            "attempt": {"number": self.attempt.number, "of": self.attempt.of},
+            "attempt": {"number": number, "of": self.attempt.of},
             "versions": libraries | self._versions,
         }
         self.journal.event("run", {"subject": plain(self.subject), "logbook": logbook}, 0.0)
         return self
+
+    def _attempts(self) -> int:
+        """Count the earlier runs of this unit beside this one, whatever came of them; emulated ones apart."""
+        wanted = self._unit_of(plain(self.subject))
+        end = slug(self.subject.unit.serial)
+        count = 0
+        for journal in self.runs.glob(f"*_*_*/{JOURNAL}"):
+            if journal.parent.name.split("_")[2] != end or journal.parent.is_symlink():
+                continue
+            with (
+                contextlib.suppress(OSError, ValueError, LookupError, TypeError),
+                journal.open("rb") as lines,
+            ):
+                count += self._unit_of(json.loads(lines.readline())[3]["subject"]) == wanted
+        return count
+
+    @staticmethod
+    def _unit_of(subject: Mapping[str, Any]) -> tuple[str, str, bool]:
+        return subject["product"], subject["unit"]["serial"], subject["is_emulated"]
 
     def plan(
         self,

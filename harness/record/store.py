@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ForeignKey, create_engine, func, select
+from sqlalchemy import ForeignKey, create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
@@ -143,13 +143,6 @@ def file_acceptance(run_dir: Path, engine: Engine, needs: Collection[str]) -> st
         listed = "".join(f"\n    {reason}" for reason in reasons)
         raise BenchError(f"{run_dir.name}: cannot be filed as acceptance:{listed}")
     return _file(run_dir, engine, is_acceptance=True)
-
-
-def attempts_of(engine: Engine, serial: str) -> int:
-    """Count the filed attempts at one unit on hardware, whatever came of them."""
-    query = select(func.count()).where(RunRow.serial == serial, RunRow.is_emulated.is_(False))
-    with Session(engine) as session:
-        return session.scalar(query) or 0
 
 
 def _against_acceptance(record: Record, needs: Collection[str]) -> list[str]:

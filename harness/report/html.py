@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +49,19 @@ RULES = {
 """Decision rules in words."""
 
 
+OWN_FAMILY = "rackproof_bench."
+"""How requirements begin that are this bench's own, such as telemetry that follows the instrument."""
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
 @dataclass(frozen=True, slots=True)
 class JudgementRow:
     """One judgement as the page writes it.
 
     Attributes:
         allowed: the limit in the unit of the value.
-        written: the limit as the standard writes it; empty where that is the same.
+        written: the limit as the standard writes it; empty where its numbers are the same in SI.
         where: standard, edition, clause and where the number was seen.
         is_verified: whether the number was read in its text.
     """
@@ -126,6 +134,7 @@ def draw_report(run_dir: Path) -> bytes:
         record=record,
         subject=record.subject,
         logbook=logbook,
+        attempt=said_attempt(logbook),
         verdict=record.verdict,
         tones=TONES,
         frame={"left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "bottom": TOP + PANEL, "width": WIDTH},
@@ -142,6 +151,14 @@ def draw_report(run_dir: Path) -> bytes:
         figure=figure,
     )
     return page.encode()
+
+
+def said_attempt(logbook: Mapping[str, Any]) -> str:
+    """Write which attempt at its unit a run was; empty where no unit was named."""
+    number, of = logbook["attempt"]["number"], logbook["attempt"]["of"]
+    if not number:
+        return ""
+    return f"{number} of {of}" if of else f"{number}"
 
 
 def _compiled(folder: Path) -> Any:
@@ -226,8 +243,14 @@ def _view(run_dir: Path, plan: PlanRecord, stem: str) -> PlanView:
 
 
 def _worst_first(judgements: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Sort: among equals the product's before the bench's, a text's limits before our own."""
     return sorted(
-        judgements, key=lambda each: (not each.get("is_stimulus"), WORST_FIRST.index(each["verdict"]))
+        judgements,
+        key=lambda each: (
+            WORST_FIRST.index(each["verdict"]),
+            bool(each.get("is_stimulus")),
+            str(_requirement(each).get("id", "")).startswith(OWN_FAMILY),
+        ),
     )
 
 
@@ -271,7 +294,9 @@ def judgement_row(judgement: Mapping[str, Any]) -> JudgementRow:
         value=_flag(value) if unit == "bool" else with_uncertainty(value, u, unit, bounds),
         gauge="" if unit == "bool" else gauge(value, u, minimum, maximum, TONES[body["verdict"]]),
         allowed=_allowed(minimum, maximum, tolerance, value, unit),
-        written=str(limits.get("written") or ""),
+        written=""
+        if unit == "bool"
+        else _in_other_numbers(str(limits.get("written") or ""), list(dict.fromkeys(bounds))),
         requirement=str(requirement.get("id", "")),
         where=str(body.get("provenance") or ""),
         is_verified=bool(body.get("is_verified")),
@@ -279,6 +304,19 @@ def judgement_row(judgement: Mapping[str, Any]) -> JudgementRow:
         rule=RULES.get(str(body.get("rule")), str(body.get("rule") or "")),
         parts=f"u: {parts} {unit}".rstrip() if parts else "",
     )
+
+
+def _in_other_numbers(written: str, numbers: Sequence[float]) -> str:
+    """Give the limit as its text has it where it counts in cycles, say; else what it says beside its numbers.
+
+    What it grants stands with the limit in SI.
+    """
+    limit, *more = written.split(", ")
+    found = [float(each) for each in _NUMBER.findall(limit)]
+    is_same = len(found) == len(numbers) and all(
+        isclose(one, other, rel_tol=1e-5) for one, other in zip(found, numbers, strict=True)
+    )
+    return ", ".join(each for each in more if not each.endswith(" granted")) if is_same else written
 
 
 def _flag(value: float) -> str:

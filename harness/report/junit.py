@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from harness.record.logbook import LOGBOOK, RECORD
 from harness.record.record import PlanRecord, Record, first_cause, read_document, record_of
-from harness.report.html import judgement_row
+from harness.report.html import judgement_row, said_attempt
 from harness.report.unsafe import HEADLINE, unsafe_lines
 
 NAME = "junit.xml"
@@ -107,7 +107,7 @@ def _provenance(record: Record, logbook: Mapping[str, Any]) -> dict[str, object]
         "station": logbook["station"],
         "operator": logbook["operator"],
         "order": logbook["order"],
-        "attempt": f"{logbook['attempt']['number']} of {logbook['attempt']['of']}",
+        **({"attempt": said_attempt(logbook)} if said_attempt(logbook) else {}),
         "run_id": logbook["run_id"],
         "record_head": record.head,
     }

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,6 +171,34 @@ def test_never_overwrites_a_run_and_points_latest_at_the_newest(new_run, station
     twin = type(run)(run.runs, run.subject, run.attempt, wall=run._wall).open()
     assert twin.folder.name == f"{run.folder.name}_2"
     assert (station / "runs" / "latest").resolve() == twin.folder
+
+
+def test_attempts_at_a_unit_are_counted_whatever_came_of_them(new_run):
+    """Emulated ones apart; the folder of another unit, or of a run that never began, is none."""
+    first, emulated = new_run(is_emulated=False), new_run()
+
+    def next_attempt(serial="SN-1", **changes):
+        unit = replace(first.subject.unit, serial=serial)
+        subject = replace(first.subject, unit=unit, **changes)
+        attempt = replace(first.attempt, number=None)
+        run = type(first)(first.runs, subject, attempt, wall=first._wall).open()
+        return read_journal(run.folder / "journal.jsonl").events[0].body["logbook"]["attempt"]["number"]
+
+    assert [next_attempt(), next_attempt()] == [2, 3]
+    assert next_attempt("SN/1") == 1, "its folder's name is the same"
+    assert next_attempt("SN-1", product="another") == 1
+    assert next_attempt("SN-1", is_emulated=True) == 2
+    torn = first.runs / emulated.folder.name.replace("T09", "T08")
+    torn.mkdir()
+    (torn / "journal.jsonl").touch()
+    assert next_attempt() == 4
+
+
+def test_a_folder_is_named_by_letters_of_any_script(new_run):
+    run = new_run()
+    subject = replace(run.subject, unit=replace(run.subject.unit, serial="ユニット_7/甲"))
+    twin = type(run)(run.runs, subject, run.attempt, wall=run._wall).open()
+    assert twin.folder.name.split("_")[1:] == ["lab1", "ユニット-7-甲"]
 
 
 def test_a_sealed_run_is_not_sealed_again(new_run):

@@ -3,7 +3,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from harness.errors import BenchError
-from harness.record.store import JudgementRow, RunRow, attempts_of, file_acceptance, file_run, open_store
+from harness.record.store import JudgementRow, RunRow, file_acceptance, file_run, open_store
 
 VERIFIED = {
     "measure": "restore time",
@@ -78,9 +78,3 @@ def test_refuses_an_acceptance_with_a_plan_missing_or_a_file_changed(new_run, st
         file_acceptance(folder, store, {"RT-01", "CC-01"})
     assert "plan CC-01 was not run" in str(refusal.value)
     assert "journal.jsonl: was changed" in str(refusal.value)
-
-
-def test_counts_attempts_on_hardware_only(new_run, store):
-    for is_emulated in (True, False, False):
-        file_run(sealed(new_run(is_emulated=is_emulated)), store)
-    assert attempts_of(store, "SN-1") == 2

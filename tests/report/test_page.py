@@ -7,8 +7,10 @@ import pytest
 
 from harness.readings import Waveform
 from harness.report.figures import duration, figure, ticks, with_uncertainty
-from harness.report.html import draw_report
+from harness.report.html import draw_report, judgement_row, said_attempt
 from harness.report.plots import decimate, decimate_samples, disturbance, phases_rms, rms_by_cycle
+
+from .conftest import judgement
 
 
 @pytest.fixture
@@ -78,6 +80,55 @@ def test_lists_the_worst_plan_first(page):
         "PR-04",
         "RT-01-50-Hz",
     ]
+
+
+def listed(run, rows):
+    """Measures as the page lists them."""
+    with run.plan("XX-01") as plan:
+        for measure, verdict, is_stimulus, family in rows:
+            requirement = {"id": f"{family}.x"}
+            row = judgement(measure, 1.0, 0.01, "1", verdict, 0.0, 2.0, is_stimulus=is_stimulus)
+            plan.judgement({**row, "requirement": requirement}, 1.0)
+        plan.outcome(".", "", 2.0)
+    run.seal()
+    table = draw_report(run.folder).decode().partition('<table class="judgements">')[2]
+    return re.findall(r"<td>(\w+)", table.partition("</table>")[0])
+
+
+def test_among_equals_the_products_judgements_stand_above_the_benchs(run):
+    """And what a text asks above what is our own; a miss of the bench is still the first to be read."""
+    rows = [
+        ("recorder", ".", True, "rackproof_bench"),
+        ("telemetry", ".", False, "rackproof_bench"),
+        ("restore", ".", False, "jeac9701_2024"),
+        ("depth", "E", True, "rackproof_bench"),
+        ("trips", ".", False, "jeac9701_2024"),
+    ]
+    assert listed(run, rows) == ["depth", "restore", "trips", "telemetry", "recorder"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "unit", "shown"),
+    [
+        ({"minimum": -0.05, "maximum": 0.05, "written": "-0.05 to 0.05"}, "1", ""),
+        ({"maximum": 0.1, "written": "at most 0.1 s"}, "s", ""),
+        ({"maximum": 0.06, "written": "at most 3 cycles"}, "s", "at most 3 cycles"),
+        ({"minimum": 0.0, "maximum": 0.0, "written": "0 count"}, "count", ""),
+        ({"minimum": 1.0, "written": "true"}, "bool", ""),
+        ({"minimum": 0.85, "written": "at least 0.85, guarded by 1 u"}, "1", "guarded by 1 u"),
+        ({"minimum": 0.16, "written": "at least 0.16 s, ±0.02 s granted"}, "s", ""),
+    ],
+)
+def test_a_limit_stands_once_unless_its_text_counts_otherwise(limits, unit, shown):
+    row = judgement("x", 0.0, 0.001, unit, "PASS", 0.0, 1.0)
+    whole = {"minimum": None, "maximum": None, "unit": unit, "tolerance": 0.0, **limits}
+    assert judgement_row({**row, "limits": whole}).written == shown
+
+
+def test_a_run_without_a_unit_has_no_attempt(page):
+    assert "<dt>Attempt</dt><dd>2 of 3</dd>" in page
+    assert said_attempt({"attempt": {"number": 4, "of": 0}}) == "4"
+    assert said_attempt({"attempt": {"number": 0, "of": 0}}) == ""
 
 
 def test_a_damaged_trace_leaves_a_sentence_and_not_a_crash(sealed):
