@@ -3,7 +3,7 @@
 Each phase, with S = P (1 +- j tan phi) at nominal voltage and three phases together:
 
     constant impedance   Y = conj(S) / (3 V_n²)
-    constant power       I = conj(S / 3 / V), nothing below its dead level
+    constant power       I = conj(S / 3 / V), nothing where it is dead
     parallel RLC         Y = P_R / (3 V_n²) + j (w C - 1 / (w L)), see RlcSpec
     inrush               Y = -j k exp(-t / tau) |S| / (3 V_n²): the inductive fundamental of a magnetising
                          current, k times as large as the load's where it was dead before, and k |sin(d / 2)|
@@ -11,12 +11,16 @@ Each phase, with S = P (1 +- j tan phi) at nominal voltage and three phases toge
                          2 sin(d / 2) of its amplitude, which at d = 180 degrees is the worst there is;
                          an interruption of up to ``FLUX_S`` counts as such a jump
 
-Dead is a load with a phase below its dead level. With a restart delay it draws nothing from then on, until
-its voltage was back for so long. The RLC load stays. To harmonics the constant impedance is its conductance.
+A phase is dead below the dead level, until above it by the dead band; the load is with one of its phases. Of
+a constant power both are judged at the voltage that the source leaves while it draws: what would fall back in
+the instant in which it draws again stays dead, and where no voltage carries it, it is dead. With a restart
+delay the load draws nothing from then on, until its voltage was back for so long. The RLC load stays. To
+harmonics the constant impedance is its conductance.
 
-Not modelled: the offset and the harmonics of an inrush, its dependence on the instant of closing, frequency
-dependence of the constant impedance at the fundamental, transients of coils and capacitors while a source
-holds the voltage, stored energy inside the load.
+Not modelled: a dead constant power that tries again and again, one that comes back while coils and capacitors
+alone hold the voltage, the offset and the harmonics of an inrush, its dependence on the instant of closing,
+frequency dependence of the constant impedance at the fundamental, transients of coils and capacitors while a
+source holds the voltage, stored energy inside the load.
 """
 
 from __future__ import annotations
@@ -42,9 +46,14 @@ class CriticalLoad:
         power_setpoint_w: three phases together, at nominal voltage, of what is no RLC circuit.
         terminal_v: line-to-neutral voltages that it sees.
         power_w: drawn at this instant.
+        is_dead: whether a phase has no voltage that the load could live on.
+        is_held: whether a source holds its voltage; without one no phase comes back.
         dead_s: time since zero in which it was dead.
         is_off: whether it died and has not come back yet; always false without a restart delay.
         constant_va: P + jQ drawn at any voltage, three phases together.
+        wanted_va: the same of what is off.
+        live_v: line-to-neutral voltages that it has, or would have if all that is dead drew.
+        levels_v: of these, below which a phase dies, and above which it is back.
         key: everything that its current depends on beside voltage and frequency.
         touched: whether a command awaits the plant.
     """
@@ -57,8 +66,8 @@ class CriticalLoad:
         self.dead_s = 0.0
         self.is_off = False
         self.touched = False
-        self.constant_va = 0j
-        self.key: tuple[float, complex, float] = (0.0, 0j, 0.0)
+        self.constant_va = self.wanted_va = 0j
+        self.key: tuple[complex, ...] = (0j, 0j, 0j)
         self._admittance_s = 0j
         self._inrush_pu = 0.0
         self._has_voltage = False
@@ -70,12 +79,13 @@ class CriticalLoad:
         self._apparent = complex(1.0, -share if spec.is_capacitive else share)
         self._conductance_s, self._capacitance_f, self._susceptance_per_s = _circuit(spec)
         self._dead_below_v = spec.dead_below_pu * spec.nominal_voltage_v
+        self._back_above_v = self._dead_below_v + spec.dead_band_pu * spec.nominal_voltage_v
+        self.levels_v = (self._dead_below_v, self._back_above_v)
+        self.is_held = True
+        self._is_alive = (False, False, False)
+        self.live_at(self.terminal_v)
+        self.is_dead = not all(self._is_alive)
         self.set_power_w(spec.power_w)
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether a phase is below the level that the load needs."""
-        return min(self.terminal_v) < self._dead_below_v
 
     @property
     def is_dynamic(self) -> bool:
@@ -114,11 +124,37 @@ class CriticalLoad:
             self._conductance_s, omega * self._capacitance_f - self._susceptance_per_s / omega
         )
 
+    def draws(self, phase: int, volts: float) -> bool:
+        """Whether a phase, counted from 0, draws a constant power that leaves it a voltage."""
+        if not self.constant_va:
+            return False
+        if self._is_alive[phase]:
+            return volts >= self._dead_below_v
+        return self.is_held and volts >= self._back_above_v
+
     def constant_power_a(self, voltage_v: complex) -> complex:
-        """Phasor of what a constant power draws in one phase at a voltage phasor."""
-        if not self.constant_va or abs(voltage_v) < self._dead_below_v:
-            return 0j
-        return (self.constant_va / 3.0 / voltage_v).conjugate()
+        """Phasor, positive sequence, of what a constant power draws at a balanced voltage."""
+        volts = abs(voltage_v)
+        phases = sum(self.draws(phase, volts) for phase in range(3))
+        return (phases * self.constant_va / 9.0 / voltage_v).conjugate() if phases else 0j
+
+    def live_at(self, volts: Triple) -> None:
+        """Let each phase die or come back at the voltage that it has, or would have if it drew."""
+        self.live_v = volts
+        below_v, above_v = self.levels_v
+        if min(volts) >= above_v and self.is_held:
+            self._is_alive = (True, True, True)
+            return
+        one, two, three = (
+            value >= below_v and (was_alive or (self.is_held and value >= above_v))
+            for value, was_alive in zip(volts, self._is_alive, strict=True)
+        )
+        self._is_alive = (one, two, three)
+
+    def see(self, terminal_v: Triple) -> None:
+        """Have voltages at the terminals, after ``live_at``."""
+        self.terminal_v = terminal_v
+        self.is_dead = not all(self._is_alive)
 
     @property
     def next_event_s(self) -> float:
@@ -189,11 +225,11 @@ class CriticalLoad:
         admittance_s = complex(0.0, -self._inrush_pu * abs(apparent_va) / square_v2)
         if self.spec.kind is LoadKind.RESISTIVE:
             admittance_s += apparent_va.conjugate() / square_v2
-            self.constant_va = 0j
         else:
             self.constant_va = apparent_va
+            self.wanted_va = self.power_setpoint_w * self._apparent
         self._admittance_s = admittance_s
-        self.key = (admittance_s.real, self.constant_va, admittance_s.imag)
+        self.key = (admittance_s, self.constant_va, self.wanted_va)
         self.touched = True
 
     def circuit(self) -> tuple[float, float]:
@@ -262,11 +298,13 @@ class Island:
         """
         self.voltage_v, self.turns = voltage_v, turns
         self.is_alive = voltage_v > self._dies_v
+        self._load.is_held = not self.is_alive
         self.feel(current_a)
 
     def end(self) -> None:
         """Give way to a source."""
         self.is_alive, self.is_steady = False, True
+        self._load.is_held = True
         self.voltage_v = self.slope_v_per_s = 0.0
 
     def feel(self, current_a: complex) -> None:
@@ -275,6 +313,7 @@ class Island:
             return
         load, volts = self._load, self.voltage_v
         capacitance_f, per_henry = load.circuit()
+        load.live_at((volts, volts, volts))
         # Everything but coils and capacitors: at their resonance the circuit is its conductance.
         resonance = math.sqrt(per_henry / capacitance_f)
         rest_a = volts * load.admittance_s(resonance / (2.0 * math.pi)) + load.constant_power_a(

@@ -11,6 +11,7 @@ transfer switch's own drop, harmonics in step with each other over a ramp of the
 from __future__ import annotations
 
 import cmath
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -303,24 +304,80 @@ def tie(
         (e2 + impedance_ohm * i2) * share,
         (e3 + impedance_ohm * i3) * share,
     )
-    bus, solar_a, drawn_a = stiff, ZERO, ZERO
-    if load.constant_va or solar.power_w:
-        # A contraction by |Z I / V|: below 1 % behind a line, 20 % behind a generator.
-        for _ in range(40):
-            before = bus[0]
-            drawn_a = _three(load.constant_power_a(v) for v in bus)
-            solar_a = solar.current_a(bus)
-            bus = _three(
-                v + impedance_ohm * share * (j - k) for v, j, k in zip(stiff, solar_a, drawn_a, strict=True)
-            )
-            if abs(bus[0] - before) < 1e-12 * abs(before):
-                break
-        # Once more at the voltages found, so that the currents belong to them.
-        drawn_a, solar_a = _three(load.constant_power_a(v) for v in bus), solar.current_a(bus)
+    line_ohm = impedance_ohm * share
+    without_v, solar_a = stiff, ZERO
+    if solar.power_w:
+        solar_a = _solar_a(stiff, line_ohm, load, solar)
+        without_v = _lifted(stiff, line_ohm, solar_a)
+    drawing = _drawing(without_v, line_ohm, load)
+    load.live_at(magnitudes(drawing.bus_v))
+    bus, drawn_a = drawing.where_it_lives(load)
     (v1, v2, v3), (d1, d2, d3), (s1, s2, s3) = bus, drawn_a, solar_a
     load_a = (v1 * admittance_s + d1, v2 * admittance_s + d2, v3 * admittance_s + d3)
     (l1, l2, l3) = load_a
     return Tie(bus, load_a, (i1 + s1 - l1, i2 + s2 - l2, i3 + s3 - l3), solar_a)
+
+
+class _Drawing(NamedTuple):
+    """The bus without a constant power, and with it in all phases; zero where no voltage carries it."""
+
+    without_v: Phasors
+    bus_v: Phasors
+
+    def where_it_lives(self, load: CriticalLoad) -> tuple[Phasors, Phasors]:
+        """Voltages and the constant power's currents, of phases that are dead without it."""
+        without_v, bus_v = self
+        if not load.constant_va:
+            return without_v, ZERO
+        share_va = load.constant_va / 3.0
+        found = [
+            (v, (share_va / v).conjugate()) if load.draws(phase, abs(v)) else (without_v[phase], 0j)
+            for phase, v in enumerate(bus_v)
+        ]
+        return _three(v for v, _ in found), _three(i for _, i in found)
+
+
+def _drawing(without_v: Phasors, line_ohm: complex, load: CriticalLoad) -> _Drawing:
+    """Solve V = V_0 - Z conj(S / 3 / V), phase by phase.
+
+    With w = V / V_0 and c = Z conj(S / 3) / |V_0|² it reads |w|² = conj(w) - c, whose imaginary part is
+    linear and whose real part is a quadratic. The larger root is the one that no load leads to; without a
+    real root the line cannot carry the power at any voltage.
+    """
+    if not load.wanted_va:
+        return _Drawing(without_v, without_v)
+    drop_va = line_ohm * (load.wanted_va / 3.0).conjugate()
+
+    def solve(volts: complex) -> complex:
+        square_v2 = volts.real * volts.real + volts.imag * volts.imag
+        if square_v2 == 0.0:
+            return 0j
+        c = drop_va / square_v2
+        under_root = 0.25 - c.imag * c.imag - c.real
+        return volts * complex(0.5 + math.sqrt(under_root), -c.imag) if under_root >= 0.0 else 0j
+
+    return _Drawing(without_v, _three(solve(v) for v in without_v))
+
+
+def _solar_a(stiff_v: Phasors, line_ohm: complex, load: CriticalLoad, solar: Infeed) -> Phasors:
+    """Find the current that belongs to the voltage that it makes; none where it cannot lock to any."""
+    solar_a = ZERO
+    # A contraction by |Z I / V|: below 1 % behind a line, 20 % behind a generator.
+    for _ in range(_ROUNDS):
+        before = solar_a[0]
+        bus, _ = _drawing(_lifted(stiff_v, line_ohm, solar_a), line_ohm, load).where_it_lives(load)
+        solar_a = solar.current_a(bus)
+        if abs(solar_a[0] - before) <= 1e-12 * abs(before):
+            return solar_a
+    return ZERO
+
+
+_ROUNDS = 200
+"""Enough for a contraction by 0.85."""
+
+
+def _lifted(voltage_v: Phasors, line_ohm: complex, solar_a: Phasors) -> Phasors:
+    return _three(v + line_ohm * i for v, i in zip(voltage_v, solar_a, strict=True))
 
 
 def overtones(
@@ -355,7 +412,9 @@ def formed(formed_v: float, load: CriticalLoad, frequency_hz: float, solar: Infe
     """Solve a bus that the converter forms; ``source_a`` is what it takes in."""
     bus = balanced(formed_v)
     admittance_s = load.admittance_s(frequency_hz)
-    load_a = _three(v * admittance_s + load.constant_power_a(v) for v in bus)
+    load.live_at(magnitudes(bus))
+    _, drawn_a = _Drawing(bus, bus).where_it_lives(load)
+    load_a = _three(v * admittance_s + i for v, i in zip(bus, drawn_a, strict=True))
     solar_a = solar.current_a(bus)
     return Tie(bus, load_a, _three(s - i for s, i in zip(solar_a, load_a, strict=True)), solar_a)
 

@@ -137,7 +137,6 @@ class RigPlant:
         self._is_advancing = False
         self._dead = Flow(*(network.ZERO,) * 6)
         self._flow = self._dead
-        self._is_load_dead = False
         self._flow_key: object = None
         self._more: object = None
         # While nothing moves on the AC side until the next event, a step is the battery's alone.
@@ -472,7 +471,7 @@ class RigPlant:
             energy_j = current_a * duration_s * 0.5 * (from_v + link_v)
             converter.dc_current_a = converter.dc_power_w = 0.0
         self._history.add_dc(DcStretch(now_s, end_s, from_v, link_v, current_a), energy_j)
-        if self._is_load_dead:
+        if self.load.is_dead:
             self.load.dead_s += duration_s
         self.now_s = end_s
 
@@ -494,17 +493,18 @@ class RigPlant:
         if hint_s == math.inf:
             return hint_s
         nearest_s = math.inf
-        levels_v = self.converter.voltage_levels_v
+        levels_v, load = self.converter.voltage_levels_v, self.load
         if feed is not None:
-            for volts, slope in zip(feed.terminal_v, feed.slopes_v_per_s, strict=True):
-                nearest_s = min(nearest_s, _reach_s(volts, slope, levels_v))
+            for volts, live_v, slope in zip(feed.terminal_v, load.live_v, feed.slopes_v_per_s, strict=True):
+                own_s = _reach_s(live_v, slope, load.levels_v)
+                nearest_s = min(nearest_s, own_s, _reach_s(volts, slope, levels_v))
         elif alone is not None:
-            nearest_s = _reach_s(alone.voltage_v, alone.slope_v_per_s, levels_v)
+            nearest_s = _reach_s(alone.voltage_v, alone.slope_v_per_s, levels_v + load.levels_v)
         source = self._source
         if source is not None:
             levels_hz = self.converter.frequency_levels_hz
             nearest_s = min(nearest_s, _reach_s(source.frequency_hz, source.rocof_hz_per_s, levels_hz))
-        # Just beyond: protections act strictly beyond their level.
+        # Just beyond: protections act strictly beyond their level, and the load is dead below its own.
         return min(hint_s, nearest_s + CROSSING_S)
 
     def _solve(self) -> Flow:
@@ -527,8 +527,7 @@ class RigPlant:
         grid.terminal_v = network.magnitudes(flow.grid_v)
         if self.standby is not None:
             self.standby.terminal_v = network.magnitudes(flow.standby_v)
-        load.terminal_v = network.magnitudes(flow.bus_v)
-        self._is_load_dead = load.is_dead
+        load.see(network.magnitudes(flow.bus_v))
         load.power_w = network.power_va(flow.bus_v, flow.load_a).real
         return flow
 
@@ -560,6 +559,7 @@ class RigPlant:
             at_mains = self._source is grid
             return Flow(ZERO, bus_v if at_mains else grid_v, bus_v, pcs_a, pcs_a, ZERO, standby_v=standby_v)
         if feed is None:
+            load.live_at((0.0, 0.0, 0.0))
             if emf_v is None and standby is None:
                 return self._dead
             return Flow(grid_v, grid_v, ZERO, ZERO, ZERO, ZERO, standby_v=standby_v)

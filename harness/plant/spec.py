@@ -228,6 +228,8 @@ class LoadSpec:
         power_w: at time zero, three phases together, at nominal voltage.
         nominal_voltage_v: line-to-neutral.
         dead_below_pu: a constant-power load draws nothing below this; both count as dead.
+        dead_band_pu: what was dead is back above the dead level by this (ours: supplies that switch off at
+            170 V and on at 178 V of 230 V have 0.035).
         power_factor: active over apparent power of what is no RLC circuit, above 0 up to 1.
         is_capacitive: whether its current leads.
         inrush_factor: inductive current on energising, of the load's current at nominal voltage; on a jump of
@@ -243,6 +245,7 @@ class LoadSpec:
     power_w: float = 0.0
     nominal_voltage_v: float = 115.470053838
     dead_below_pu: float = 0.5
+    dead_band_pu: float = 0.02
     power_factor: float = 1.0
     is_capacitive: bool = False
     inrush_factor: float = 0.0
@@ -259,7 +262,7 @@ class LoadSpec:
         """
         _check("load", "nominal_voltage_v", self.nominal_voltage_v, above=0.0)
         _check("load", "inrush_time_constant_s", self.inrush_time_constant_s, above=0.0)
-        for key in ("power_w", "inrush_factor", "hold_up_s"):
+        for key in ("power_w", "dead_below_pu", "dead_band_pu", "inrush_factor", "hold_up_s"):
             _check("load", key, getattr(self, key))
         if self.restart_delay_s is not None:
             _check("load", "restart_delay_s", self.restart_delay_s)

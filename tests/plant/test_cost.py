@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from harness.plant import PlantSpec, RigPlant
+from harness.plant import LoadKind, LoadSpec, PlantSpec, RigPlant, RlcSpec, ieee1547_category_2
 from harness.plant.battery import BatteryString
 from harness.plant.rack import battery
 from harness.plant.spec import BatterySpec, CellSpread, ConverterSpec
@@ -97,3 +97,31 @@ def test_a_rig_at_rest_costs_a_step_a_minute():
 
     looks, _ = cost(each_second)
     assert looks <= 1
+
+
+def left_alone(kind):
+    """Opens the mains of coils, capacitors and a load that takes more than the converter gives."""
+    spec = PlantSpec(
+        battery=BatterySpec(cells_in_parallel=67),
+        converter=ConverterSpec(
+            starts_on=True,
+            bms_timeout_s=None,
+            islanding=False,
+            ride_through=ieee1547_category_2(widest_under_voltage=True),
+        ),
+        load=LoadSpec(kind=kind, power_w=4000.0, rlc=RlcSpec.tuned(3000.0)),
+    )
+    rig = RigPlant(spec)
+    rig.converter.hear_bms(200.0, 200.0, 56.0)
+    rig.converter.set_power_w(4000.0)
+    rig.advance(10.0)
+    rig.grid.open_relay()
+    return rig
+
+
+def test_a_constant_power_that_gives_up_in_an_island_is_one_event():
+    rigs = [left_alone(kind) for kind in (LoadKind.RESISTIVE, LoadKind.CONSTANT_POWER)]
+    one, other = (calls(lambda rig=rig: rig.advance(10.02)) for rig in rigs)
+    assert rigs[1].load.is_dead
+    assert other < 2 * one
+    assert rigs[1].load.power_w == pytest.approx(4000.0, rel=0.05)

@@ -134,6 +134,7 @@ def test_no_higher_level_is_within_the_limits(impedance_va, constant_w, sun_w, m
         capacitive_var=max(-impedance_va.imag, 0.0),
     )
     load = CriticalLoad(LoadSpec(power_w=constant_w, kind=LoadKind.CONSTANT_POWER, rlc=rlc))
+    load.live_at((NOMINAL_V, NOMINAL_V, NOMINAL_V))
     sun = Infeed(sun_w, 8e3 / (3.0 * NOMINAL_V)) if sun_w else NO_INFEED
 
     def holds(level):

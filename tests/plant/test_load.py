@@ -14,6 +14,8 @@ from harness.plant import (
     RigPlant,
     RlcSpec,
 )
+from harness.plant.load import CriticalLoad
+from harness.plant.network import Infeed, balanced, power_va, tie
 from harness.roles import GridStep
 
 NOMINAL_V = 115.470053838
@@ -125,12 +127,120 @@ def test_an_island_carries_reactive_power_up_to_the_converters_rating(inductive_
     assert rig.converter.alarms == ({"overload"} if trips else set())
 
 
+LINES_OHM = [0.005 + 0.005j, 0.1 + 0.1j, 0.3 + 0.3j, 1.0 + 1.0j, 0.5j, -0.2j]
+
+
+def hungry(power_w, **load):
+    return CriticalLoad(LoadSpec(kind=LoadKind.CONSTANT_POWER, power_w=power_w, **load))
+
+
+@pytest.mark.parametrize("line_ohm", LINES_OHM)
+@pytest.mark.parametrize(
+    "load",
+    [{}, {"power_factor": 0.7}, {"power_factor": 0.7, "is_capacitive": True}, {"rlc": RlcSpec.tuned(9e3)}],
+)
+@pytest.mark.parametrize("sun_w", [0.0, 5000.0])
+def test_a_constant_power_keeps_kirchhoffs_laws_at_every_level(line_ohm, load, sun_w):
+    """Down from nominal and up again, with phases that differ: currents are those of the voltages found."""
+    one = hungry(6000.0, **load)
+    feeding = set()
+    for percent in (*range(120, 20, -1), *range(20, 120)):
+        emf_v = balanced(NOMINAL_V * percent / 100.0)
+        emf_v = (emf_v[0], 0.9 * emf_v[1], 1.1 * emf_v[2])
+        pcs_a = balanced(4.0 - 2.0j)
+        found = tie(emf_v, line_ohm, pcs_a, one, frequency_hz=60.0, solar=Infeed(sun_w, 40.0))
+        admittance_s = one.admittance_s(60.0)
+        for phase, volts in enumerate(found.bus_v):
+            into_source_a = pcs_a[phase] + found.solar_a[phase] - found.load_a[phase]
+            assert found.source_a[phase] == pytest.approx(into_source_a, abs=1e-9)
+            assert volts == pytest.approx(emf_v[phase] + line_ohm * into_source_a, abs=1e-9)
+            constant_va = volts * (found.load_a[phase] - admittance_s * volts).conjugate()
+            feeding.add(abs(constant_va) > 1.0)
+            if abs(constant_va) > 1.0:
+                assert constant_va == pytest.approx(one.constant_va / 3.0, rel=1e-9)
+                assert abs(volts) >= 0.5 * NOMINAL_V
+        sun_va = power_va(found.bus_v, found.solar_a)
+        assert sun_va.real <= sun_w + 1e-6
+        if percent >= 80:
+            assert sun_va.real == pytest.approx(sun_w, rel=1e-9)
+    assert feeding >= {False}
+
+
+@pytest.mark.parametrize("line_ohm", [0.8 + 0j, 0.8j, 0.5 + 0.5j])
+def test_no_more_power_than_a_line_can_carry(line_ohm):
+    """At a load without reactive power E² / 2 (|Z| + R) a phase, the maximum power transfer theorem's."""
+    most_w = 3.0 * NOMINAL_V**2 / (2.0 * (abs(line_ohm) + line_ohm.real))
+    below, above = (hungry(part * most_w, dead_below_pu=0.1) for part in (0.9999, 1.0001))
+    emf_v, none_a = balanced(NOMINAL_V), balanced(0.0)
+    drawn = tie(emf_v, line_ohm, none_a, below, frequency_hz=60.0)
+    assert power_va(drawn.bus_v, drawn.load_a) == pytest.approx(0.9999 * most_w, rel=1e-9)
+    gone = tie(emf_v, line_ohm, none_a, above, frequency_hz=60.0)
+    assert gone.bus_v == emf_v
+    assert gone.load_a == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("line_ohm", "power_w", "level"), [(0.1, 12_000.0, 0.54), (0.1, 6000.0, 0.51), (1.0, 12_000.0, 1.0)]
+)
+@pytest.mark.parametrize("restart_delay_s", [None, 0.0, 1.0])
+def test_what_a_weak_source_does_not_carry_is_dead_and_the_energy_balances(
+    line_ohm, power_w, level, restart_delay_s
+):
+    spec = PlantSpec(
+        grid=GridSpec(source_resistance_ohm=line_ohm, source_reactance_ohm=line_ohm),
+        load=LoadSpec(kind=LoadKind.CONSTANT_POWER, power_w=power_w, restart_delay_s=restart_delay_s),
+    )
+    rig = RigPlant(spec)
+    rig.grid.play([GridStep(1.0, ALL, 60.0), GridStep(9.0, (level,) * 3, 60.0)])
+    rig.advance(9.5)
+    assert rig.load.is_dead
+    assert rig.load.power_w == 0.0
+    assert rig.load.dead_s == pytest.approx(8.5 if level < 1.0 else 9.5, abs=1e-9)
+    assert rig.balance().residual_fraction < 1e-9
+    rig.load.set_power_w(500.0)
+    rig.advance(13.0)
+    assert not rig.load.is_dead
+    assert rig.load.power_w == pytest.approx(500.0)
+    assert rig.balance().residual_fraction < 1e-6
+
+
+def test_what_died_is_back_above_the_dead_band_and_not_within_it():
+    rig = plant(kind=LoadKind.CONSTANT_POWER, power_w=3000.0, dead_band_pu=0.04)
+    found = []
+    for level in (0.51, 0.49, 0.51, 0.53, 0.55, 0.51, 0.49):
+        rig.grid.set_voltage_v(level * NOMINAL_V)
+        rig.advance(rig.now_s + 1.0)
+        assert rig.load.power_w == pytest.approx(0.0 if rig.load.is_dead else 3000.0)
+        found.append(rig.load.is_dead)
+    assert found == [False, True, True, True, False, False, True]
+    assert rig.load.dead_s == pytest.approx(4.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", list(LoadKind))
+def test_a_slow_ramp_kills_and_revives_at_its_levels(kind):
+    rig = plant(kind=kind, power_w=3000.0, dead_band_pu=0.1)
+    rig.grid.play(
+        [GridStep(80.0, (0.2, 0.2, 0.2), 60.0, is_ramp=True), GridStep(80.0, ALL, 60.0, is_ramp=True)]
+    )
+    rig.advance(160.0)
+    # A volt in 0.87 s: the line takes a few millivolt.
+    assert rig.load.dead_s == pytest.approx(30.0 + 40.0, abs=0.02)
+    halves = plant(0.5, kind=kind, power_w=3000.0, dead_band_pu=0.1)
+    halves.grid.play(
+        [GridStep(80.0, (0.2, 0.2, 0.2), 60.0, is_ramp=True), GridStep(80.0, ALL, 60.0, is_ramp=True)]
+    )
+    halves.advance(160.0)
+    assert halves.load.dead_s == pytest.approx(rig.load.dead_s, abs=2e-5)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
         {"power_factor": 0.0},
         {"power_factor": 1.1},
         {"power_w": -1.0},
+        {"dead_below_pu": -0.1},
+        {"dead_band_pu": -0.1},
         {"inrush_factor": -1.0},
         {"inrush_time_constant_s": 0.0},
         {"hold_up_s": math.nan},
