@@ -1,5 +1,6 @@
 """Relays: closed forms of their trip times, tolerances, and permissions."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -68,19 +69,38 @@ def test_a_dip_shorter_than_the_window_needs_is_not_seen():
         assert any(seen) is is_running
 
 
+@pytest.mark.parametrize("is_rising", [True, False])
 @pytest.mark.parametrize(("category", "limit_hz_per_s"), IEEE1547_ROCOF_HZ_PER_S.items())
-def test_a_unit_set_to_its_categorys_rate_rides_through_it_and_trips_beyond(category, limit_hz_per_s):
+def test_a_unit_set_to_its_categorys_rate_rides_through_it_and_trips_beyond(
+    category, limit_hz_per_s, is_rising
+):
+    """Over 2.9 Hz, all that the frequency relays leave: at 3.3 Hz/s longer than windows and hold together."""
     make = {"I": ieee1547_category_1, "II": ieee1547_category_2, "III": ieee1547_category_3}[category]
-    ride = replace(make(), rocof=RocofTrip(threshold_hz_per_s=1.02 * limit_hz_per_s))
-    for factor, trips in ((1.0, False), (1.1, True)):
-        rig = rig_with(ride_through=ride, **FOLLOWING)
-        span_s = 0.9 / (factor * limit_hz_per_s)
-        rig.grid.play([level(1.0, span_s, 60.9, is_ramp=True), level(1.0, 2.0, 60.9)])
-        rig.advance(8.0)
-        if span_s > 0.5:
-            assert (rig.converter.alarms == {"rocof"}) is trips
-        else:
+    rocof = RocofTrip(threshold_hz_per_s=1.02 * limit_hz_per_s)
+    from_hz, to_hz = (58.9, 61.8) if is_rising else (61.8, 58.9)
+    for factor in (1.0, 1.1):
+        rig = rig_with(ride_through=replace(make(), rocof=rocof), **FOLLOWING)
+        approach_s, span_s = 4.0 / limit_hz_per_s, 2.9 / (factor * limit_hz_per_s)
+        rig.grid.play(
+            [
+                level(1.0, approach_s, from_hz, is_ramp=True),
+                level(1.0, 1.0, from_hz),
+                level(1.0, span_s, to_hz, is_ramp=True),
+                level(1.0, 1.0, to_hz),
+            ]
+        )
+        start_s = 5.0 + approach_s + 1.0
+        rig.advance(start_s + span_s + 0.9)
+        if factor == 1.0:
             assert not rig.converter.alarms
+            continue
+        assert rig.converter.alarms == {"rocof"}
+        # Between one window and two the share of the rate that is measured is 1 - (2 W - t)² / 2 W².
+        missing = 1.0 - 1.02 / 1.1
+        crossed_s = rocof.window_s * (2.0 - math.sqrt(2.0 * missing))
+        # It looks where steps end, and those of a ramp are 5 ms.
+        late_s = rig.converter.tripped_s - start_s - crossed_s - rocof.hold_s
+        assert -1e-6 <= late_s <= 0.005 + 1e-6
 
 
 def test_the_rate_is_measured_over_two_windows():
