@@ -10,13 +10,21 @@ Following, it injects a balanced positive-sequence current:
 so that power falls with the voltage where the current limit binds (P = I_max U). The DC side carries P +
 loss. Forming, it holds nominal voltage and frequency and carries the load less what the sun gives; beyond its
 current or the battery's limit the voltage droops, and where no voltage would hold it collapses, which trips
-it at once (``island_level.py``). Every timer and mode change is an exact event. The current answers exactly
-to a reference that runs straight within a step, and steps are as long as a straight line is off by less than
-0.3 % of the rated current.
+it at once (``island_level.py``). Where the sun gives more than load, battery and its own charge rating take,
+it raises the frequency of the island each 0.1 s,
+
+    df/dt = shift_hz_per_s (surplus / rated apparent power)
+
+between nominal and the highest shift, for the frequency-watt response of the arrays. Until they follow, the
+battery takes the surplus; one that stays at the highest frequency trips the converter.
+
+Every timer and mode change is an exact event. The current answers exactly to a reference that runs straight
+within a step, and steps are as long as a straight line is off by less than 0.3 % of the rated current.
 
 Relays see voltage and frequency as means over their windows (``protection.py``); bands, enter service and
 transfer look at the phasors of the instant. Not modelled: harmonics, negative and zero sequence current, DC
-link dynamics, a droop of frequency in an island.
+link dynamics, a droop of frequency in an island, a rise of its voltage by a surplus, a shift while the island
+is brought in phase with the mains.
 """
 
 from __future__ import annotations
@@ -44,6 +52,12 @@ from harness.roles import OperatingState
 BMS_TIMEOUT = "bms_timeout"
 DC_LOST = "dc_lost"
 OVERLOAD = "overload"
+SURPLUS = "surplus"
+
+_SHIFT_S = 0.1
+"""Between two changes of an island's frequency (ours: of the order of a frame of the BMS)."""
+_NO_SURPLUS = 1e-4
+"""Of the rated apparent power: less than a BMS resolves."""
 
 _HELD = 2e-5
 """By how much of its largest DC current a settled converter may be off the battery's limit."""
@@ -158,7 +172,7 @@ class Converter:
         self._carried = (0.0, 0j)
         self._recovery_s = 0.0
         self._recovered_s = self._entered_s = -math.inf
-        self._synchronised_s = self._returned_s = math.inf
+        self._synchronised_s = self._returned_s = self._shift_s = math.inf
         self._range_w = (-math.inf, math.inf)
         self._active_w = self._wanted_w = self._lead_a = 0.0
         self._lag_a = 0j
@@ -326,7 +340,9 @@ class Converter:
     def next_event_s(self) -> float:
         """Next instant at which something is due."""
         due_s = min(self._timers.next_due_s, self.protection.next_event_s)
-        if self.mode is Mode.SYNCHRONISING:
+        if self.mode is Mode.FORMING:
+            due_s = min(due_s, self._shift_s)
+        elif self.mode is Mode.SYNCHRONISING:
             due_s = min(due_s, self._synchronised_s)
         elif self.mode is Mode.RETURNING:
             due_s = min(due_s, self._returned_s)
@@ -373,7 +389,7 @@ class Converter:
         if self.protection.step_hint_s(self._now_s) < math.inf:
             return False
         if self.mode is Mode.FORMING:
-            return True
+            return self._shift_s == math.inf
         if self.mode is Mode.SYNCHRONISING or not self._is_still():
             return False
         gap_a = self._reference_a(self.flow.positive_v) - self.current_a
@@ -435,7 +451,7 @@ class Converter:
     def prepare(self, string: Battery, duration_s: float, load: CriticalLoad, sun: Infeed) -> None:
         """Find what the battery may give and take in a coming step, and what the island's voltage will be.
 
-        An island that has none then asks to be settled before time passes.
+        An island that has none, or a new surplus, then asks to be settled before time passes.
         """
         if not self._is_awake():
             return
@@ -444,7 +460,9 @@ class Converter:
         self._lead_a = 0.0
         if self.is_grid_forming and self.mode is not Mode.RETURNING:
             self._level = self._island_level(load, sun)
-            self.touched |= self._level == 0.0
+            is_steady = self.mode is Mode.FORMING and self._shift_s == math.inf
+            whole_w = self._whole_va(load, sun).real
+            self.touched |= self._level == 0.0 or (is_steady and self._surplus(whole_w) > _NO_SURPLUS)
 
     def allows(self, string: Battery, current_a: float, duration_s: float) -> bool:
         """Whether the battery's limits in a coming step leave the mean current that stands.
@@ -452,7 +470,7 @@ class Converter:
         A power that they cut follows them once it is off by ``_HELD``, and then as far ahead of them.
         """
         is_forming = self.mode is Mode.FORMING
-        wanted_w = 1.0 if is_forming else self._wanted_w
+        wanted_w = current_a if is_forming else self._wanted_w
         if not self._is_awake():
             return True
         if self._losses.is_stale(self.dc_voltage_v):
@@ -632,16 +650,15 @@ class Converter:
         if not self._can_form():
             self._stop(Mode.TRIPPED)
             return
-        self._level = self._island_level(load, sun)
-        wanted_va = carried_va(1.0, spec.nominal_voltage_v, self.island_hz, load, sun)
-        over = abs(wanted_va) > spec.rated_apparent_power_va or self._level < 1.0
-        if self._level == 0.0 or self._timers.held(OVERLOAD, now_s, spec.overload_s, is_true=over):
-            self.alarms |= {OVERLOAD}
+        burden = self._burden(load, sun)
+        if burden:
+            self.alarms |= burden
             self._stop(Mode.TRIPPED)
             return
         returned = self._timers.held("return", now_s, self.enter_service.delay_s, is_true=good)
         if self.mode is Mode.FORMING and returned:
             self.mode = Mode.SYNCHRONISING
+            self._shift_s = math.inf
             self.island_hz = mains.frequency_hz + mains.ahead_turns / spec.synchronise_s
             self._synchronised_s = now_s + spec.synchronise_s
         elif self.mode is Mode.SYNCHRONISING and not good:
@@ -657,6 +674,43 @@ class Converter:
                     self._returned_s = now_s + spec.return_gap_s
                 else:
                     self._join()
+
+    def _burden(self, load: CriticalLoad, sun: Infeed) -> frozenset[str]:
+        """Find the island's level and frequency; what it can no longer carry, if anything."""
+        spec, now_s, held = self.spec, self._now_s, self._timers.held
+        self._level = self._island_level(load, sun)
+        whole_va = self._whole_va(load, sun)
+        over = abs(whole_va) > spec.rated_apparent_power_va or self._level < 1.0
+        if self._level == 0.0 or held(OVERLOAD, now_s, spec.overload_s, is_true=over):
+            return frozenset({OVERLOAD})
+        in_vain = self.mode is Mode.FORMING and self._shift(self._surplus(whole_va.real))
+        return frozenset({SURPLUS} if held(SURPLUS, now_s, spec.overload_s, is_true=in_vain) else ())
+
+    def _whole_va(self, load: CriticalLoad, sun: Infeed) -> complex:
+        """P + jQ that it carries where it holds nominal voltage."""
+        return carried_va(1.0, self.spec.nominal_voltage_v, self.island_hz, load, sun)
+
+    def _surplus(self, carried_w: float) -> float:
+        """Part of the rated apparent power that an island gives it beyond what battery and rating take."""
+        least_w = max(self._range_w[0], -self.spec.rated_charge_power_w)
+        return (least_w - carried_w) / self.spec.rated_apparent_power_va
+
+    def _shift(self, surplus: float) -> bool:
+        """Raise the island's frequency by a surplus that lasts, and lower it where there is room again.
+
+        Returns:
+            Whether the frequency is as high as it goes, and there is still a surplus.
+        """
+        spec, now_s, nominal_hz = self.spec, self._now_s, self.spec.nominal_frequency_hz
+        highest_hz = nominal_hz + spec.most_shift_hz
+        if now_s >= self._shift_s:
+            shifted_hz = self.island_hz + spec.shift_hz_per_s * _SHIFT_S * surplus
+            self.island_hz = min(max(shifted_hz, nominal_hz), highest_hz)
+            self._shift_s = math.inf
+        is_busy = surplus > _NO_SURPLUS or self.island_hz != nominal_hz
+        if self._shift_s == math.inf and is_busy:
+            self._shift_s = now_s + _SHIFT_S
+        return surplus > _NO_SURPLUS and self.island_hz == highest_hz
 
     def _join(self) -> None:
         """Take the mains over with the power that the island had."""
@@ -682,6 +736,7 @@ class Converter:
     def _enter_forming(self) -> None:
         self.mode = Mode.FORMING
         self.island_hz = self.spec.nominal_frequency_hz
+        self._shift_s = math.inf
         self.is_blocked = False
         self.current_a = 0j
         self._level = 1.0

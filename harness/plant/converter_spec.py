@@ -77,7 +77,12 @@ class ConverterSpec:
         transfer_gap_s: from loss of mains to a formed voltage.
         transfer_below_pu: mains voltage below which it leaves the mains; None: for a loss of mains only.
         transfer_after_s: for how long it must be below.
-        overload_s: time beyond rated apparent power, its own, in an island until it trips.
+        overload_s: time beyond rated apparent power, its own, in an island until it trips; and of a surplus
+            that the highest frequency has not taken away.
+        shift_hz_per_s: how fast an island's frequency rises at a surplus of the rated apparent power, so that
+            solar arrays take their frequency-watt response. The default is ours: f0 droop ln(10) / (2 Tr),
+            which damps the loop by 0.7 with an array as large as the converter, of 2 % and 1 s.
+        most_shift_hz: by which it rises at most (ours: 0.5 Hz below IEEE 1547-2018's trip at 62.0 Hz).
         enter_service: good mains, and coming back to them.
         synchronise_s: time of the slip that brings the island in phase with the mains.
         return_gap_s: dead time of the load on the way back to the mains; zero: the switch makes before it
@@ -113,6 +118,8 @@ class ConverterSpec:
     transfer_below_pu: float | None = 0.5
     transfer_after_s: float = 1.0
     overload_s: float = 10.0
+    shift_hz_per_s: float = 1.4
+    most_shift_hz: float = 1.5
     enter_service: EnterService = field(default_factory=EnterService)
     synchronise_s: float = 1.0
     return_gap_s: float = 0.0

@@ -251,18 +251,29 @@ class RigPlant:
             self._tie()
             self._solve()
             self._judge()
-            before = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
+            before = self._states()
             dc_voltage_v = self.string.voltage_v if bms.is_supplying else 0.0
             converter.settle(self._mains(), dc_voltage_v, self.load, self._sun)
             bms.settle()
             converter.dc_voltage_v = bms.link_voltage_v
-            after = (converter.mode, converter.is_blocked, converter.alarms, bms.contactor_closed)
+            after = self._states()
             if before == after and not self._is_touched():
                 if not converter.is_connected:
                     # The level of an island may have moved without a change of mode.
                     self._solve()
                 return
         raise RuntimeError(f"plant: modes chase each other at {self.now_s} s: {after}")
+
+    def _states(self) -> tuple[object, ...]:
+        """What another round at the same instant follows from."""
+        converter = self.converter
+        return (
+            converter.mode,
+            converter.is_blocked,
+            converter.alarms,
+            converter.island_hz,
+            self.bms.contactor_closed,
+        )
 
     def _step(self, to_s: float) -> None:
         """Make one step, no further than ``to_s`` and the next event, and let what is due then happen."""

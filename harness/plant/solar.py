@@ -221,7 +221,7 @@ class SolarArray:
         self._now_s = to_s
 
     def settle(self) -> None:
-        """Take the mean of the interval that begins now, and away what the last look at the frequency asks."""
+        """Take the mean of the interval that begins now, and away what the last look asked for."""
         self.touched = False
         now_s = self._now_s
         if now_s >= self._look_s and self.spec.frequency_watt is not None:

@@ -450,8 +450,8 @@ class SolarSpec:
         follows_islands: whether it feeds an island that the converter forms.
         frequency_watt: by how much it gives less at a high frequency; None: not at all. The default is the
             steepest that IEEE 1547-2018 allows (category III, 2 %), so that an island may take all of it away
-            at 2.1 % above nominal (61.2 Hz); the standard's own 5 % needs 63.0 Hz for that, beyond the trip at
-            62.0 Hz. The response of 1 s is ours, out of the standard's 0.2 to 10 s.
+            at 2.1 % above nominal (61.2 Hz); the standard's own 5 % needs 63.0 Hz, above the trip at 62.0.
+            The response of 1 s is ours, out of the standard's 0.2 to 10 s.
     """
 
     sky: str = "osaka"

@@ -201,6 +201,95 @@ def test_an_island_is_overloaded_by_what_its_converter_carries_and_not_by_the_lo
     assert rig.converter.alarms == {"overload"}
 
 
+def full_island(**more):
+    """Half a kilowatt of load, seven of sun, and a battery that takes nothing from 20 s to 80 s."""
+    rig = plant(
+        power_w=500.0,
+        kind=LoadKind.CONSTANT_POWER,
+        starts_at_s=12.0 * 3600.0,
+        has_clouds=False,
+        follows_islands=True,
+        restart_s=2.0,
+        **{"rated_dc_w": 9000.0, "rated_ac_w": 8000.0, **more},
+    )
+    rig.at(10.0, rig.grid.open_relay)
+    for at_s, charge_a in ((0.0, 200.0), (20.0, 0.0), (80.0, 200.0)):
+        rig.at(at_s, lambda charge_a=charge_a: rig.converter.hear_bms(charge_a, 200.0, 58.0))
+    return rig
+
+
+@pytest.mark.parametrize(("rated_dc_w", "rated_ac_w"), [(9000.0, 8000.0), (4000.0, 3500.0), (1500.0, 1200.0)])
+def test_an_island_sheds_the_sun_that_neither_load_nor_battery_takes(rated_dc_w, rated_ac_w):
+    """Droop asks for 60.036 Hz + 1.2 Hz times the part of the rating that is taken away."""
+    rig = full_island(rated_dc_w=rated_dc_w, rated_ac_w=rated_ac_w)
+    rig.advance(19.9)
+    free_w = rig.solar.power_w
+    assert rig.string.current_a == pytest.approx((500.0 - free_w) / rig.string.voltage_v, rel=0.1)
+    assert rig.converter.frequency_hz == 60.0
+    rig.advance(60.0)
+    start = rig.totals("battery_dc")
+    rig.advance(79.9)
+    taken = rig.totals("battery_dc") - start
+    # No more than the part of a rating that counts as nothing.
+    assert taken.energy_in_j <= 1.0 * 19.9
+    loss_w = rig.converter.loss_w(rig.converter.power_w)
+    assert rig.solar.power_w == pytest.approx(500.0 + loss_w, abs=1.0)
+    away_w = rig.solar.available_w(79.9) - rig.solar.power_w
+    assert rig.converter.frequency_hz == pytest.approx(60.036 + 1.2 * away_w / rated_ac_w, abs=2e-3)
+    rig.advance(120.0)
+    assert rig.converter.frequency_hz == 60.0
+    assert rig.solar.power_w == pytest.approx(free_w, rel=1e-2)
+    assert rig.string.current_a < 0.0
+    assert rig.converter.is_grid_forming
+    assert not rig.converter.alarms
+    assert rig.balance().residual_fraction < 1e-4
+
+
+def test_the_battery_is_relieved_within_seconds_and_its_limit_not_undershot_for_long():
+    rig = full_island()
+    rig.advance(20.0)
+    before_w = rig.solar.power_w
+    for at_s, part in ((21.0, 0.7), (22.0, 0.25), (25.0, 0.06), (30.0, 0.01)):
+        rig.advance(at_s)
+        assert abs(rig.converter.power_w) < part * before_w + 30.0
+
+
+def test_who_looks_at_a_shedding_island_changes_nothing():
+    seldom, often = full_island(), full_island()
+    seldom.advance(85.0)
+    for k in range(1, 1701):
+        often.advance(0.05 * k - 0.013)
+    often.advance(85.0)
+    for node in ("solar_ac", "load_ac", "battery_dc"):
+        one, two = seldom.totals(node), often.totals(node)
+        assert two.energy_out_j == pytest.approx(one.energy_out_j, rel=1e-4, abs=20.0), node
+        assert two.energy_in_j == pytest.approx(one.energy_in_j, rel=1e-4, abs=20.0), node
+    assert often.converter.frequency_hz == pytest.approx(seldom.converter.frequency_hz, abs=1e-4)
+
+
+def test_a_surplus_that_no_frequency_takes_away_trips_the_converter_before_the_bms():
+    rig = full_island(frequency_watt=None)
+    rig.advance(20.0 + rig.spec.converter.overload_s)
+    assert rig.converter.frequency_hz == 60.0 + rig.spec.converter.most_shift_hz
+    assert rig.converter.is_grid_forming
+    rig.advance(20.0 + rig.spec.converter.overload_s + 3.0)
+    assert rig.converter.alarms == {"surplus"}
+    assert rig.string.current_a == 0.0
+    assert rig.bms.contactor_closed
+    assert rig.load.is_dead
+    # 7 kW of surplus let the frequency rise by 1 Hz each second.
+    assert rig.converter.tripped_s == pytest.approx(20.0 + 1.6 + rig.spec.converter.overload_s, abs=0.2)
+
+
+def test_a_shedding_island_goes_back_to_the_mains_and_the_sun_with_it():
+    rig = full_island()
+    rig.at(40.0, rig.grid.close_relay)
+    rig.advance(70.0)
+    assert rig.converter.is_connected
+    assert rig.solar.power_w == pytest.approx(rig.solar.available_w(70.0), rel=1e-3)
+    assert rig.totals("grid_ac").energy_out_j > 0.0
+
+
 def test_in_a_sag_its_current_is_limited():
     spec = PlantSpec(
         grid=GridSpec(source_resistance_ohm=1e-6, source_reactance_ohm=1e-6),
