@@ -521,6 +521,16 @@ class BatteryString:
         self._gap_j = stored_j
         return work_j, heat_j
 
+    @property
+    def string_currents_a(self) -> tuple[float, ...]:
+        """Current out of each string: of this one."""
+        return (self.current_a,)
+
+    @property
+    def connected_places(self) -> tuple[int, ...]:
+        """Which strings hang at the node: a single one always does."""
+        return (0,)
+
     def interrupt(self) -> None:
         """Stop the current at this instant (a contactor opens)."""
         self.current_a = 0.0

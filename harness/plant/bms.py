@@ -708,6 +708,8 @@ class Bms:
         low_v, high_v = self._cell_span_v
         string_v, current_a = self.voltage_sensor.value(), self.current_sensor.value()
         sums_v = cells_v.reshape(-1, self.string.spec.cells_in_series).sum(axis=1)
+        # A string that is isolated has a voltage of its own.
+        apart_v = np.abs(sums_v[list(self.string.connected_places)] - string_v)
         are_cells_believed = bool(((cells_v > low_v) & (cells_v < high_v)).all())
         findings = (
             (CELL_VOLTAGE_SENSOR, not are_cells_believed),
@@ -717,8 +719,7 @@ class Bms:
             # A cell that is not believed cannot be added up.
             (
                 CELL_SUM_MISMATCH,
-                are_cells_believed
-                and float(np.abs(sums_v - string_v).max()) > spec.cell_sum_fraction * self._nominal_v,
+                are_cells_believed and bool((apart_v > spec.cell_sum_fraction * self._nominal_v).any()),
             ),
             (CURRENT_MISMATCH, second is not None and abs(second.value() - current_a) > spec.current_a),
         )

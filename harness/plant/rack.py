@@ -8,7 +8,8 @@ fulfils
 
 whose left side falls throughout and bends where a string turns, so that it is solved exactly, circulating
 currents included. Each string has a contactor; an open one carries nothing and rests. Closing a string onto
-others at another voltage lets the current flow that their resistances leave, as it would.
+others at another voltage lets the current flow that their resistances leave, as it would: who may close it,
+and when, is the management's (``Bms.close_string``); here are the contacts alone.
 
 Not modelled: inductance of the busbars, resistance between the taps of the strings (each has its own
 ``connection_resistance_ohm``), heat between strings.
@@ -25,6 +26,9 @@ import numpy as np
 from harness.plant.battery import MOL_VOLUME_M3, BatteryString, BoolArray, FloatArray, Range, Source
 from harness.plant.chemistries import Chemistry
 from harness.plant.spec import BatterySpec
+
+ONSET_S = 0.001
+"""Short beside every time constant of a cell; ours."""
 
 _OPEN: Source = (0.0, 1e12, 0.0, 1e12)
 """Of a rack without a connected string."""
@@ -50,7 +54,8 @@ class Rack:
         self.chemistry: Chemistry = self.strings[0].chemistry
         self._is_closed = [True] * spec.strings
         self._was_touched = False
-        self._is_charging = [False] * spec.strings
+        # Currents of the strings since contacts moved, until a step has made them the strings' own.
+        self._onset_a: tuple[float, ...] | None = None
         self.current_a = self.start_voltage_v = 0.0
         self._cells = spec.cells_in_series
         self.voltage_v = self._node_v()
@@ -78,10 +83,18 @@ class Rack:
                 self.strings[place].interrupt()
             self._was_touched = True
             self.voltage_v = self._node_v()
+            self._onset_a = self._onset()
+
+    @property
+    def connected_places(self) -> tuple[int, ...]:
+        """Which strings hang at the node."""
+        return tuple(place for place, is_closed in enumerate(self._is_closed) if is_closed)
 
     @property
     def string_currents_a(self) -> tuple[float, ...]:
-        """Current out of each string."""
+        """Current out of each string, from the instant at which a contact moved."""
+        if self._onset_a is not None:
+            return self._onset_a
         return tuple(string.current_a for string in self.strings)
 
     @property
@@ -296,6 +309,7 @@ class Rack:
             else:
                 string.step(0.0, duration_s)
         self.current_a = current_a
+        self._onset_a = None
         self.voltage_v = self._node_v()
         starts = [string.start_voltage_v for string in closed]
         self.start_voltage_v = sum(starts) / len(starts) if starts else 0.0
@@ -309,10 +323,17 @@ class Rack:
             string.current_a -= difference_a / len(closed)
             string.interrupt()
         self.voltage_v = self._node_v()
+        self._onset_a = self._onset()
 
     def stored_change_j(self) -> float:
         """Energy stored now less that at time zero."""
         return sum(string.stored_change_j() for string in self.strings)
+
+    def _onset(self) -> tuple[float, ...]:
+        """Currents with which the coming step begins: its own over a millisecond."""
+        closed = self._closed()
+        currents = iter(_share(closed, self.current_a, ONSET_S)[1] if closed else ())
+        return tuple(next(currents) if is_closed else 0.0 for is_closed in self._is_closed)
 
     def _closed(self) -> list[BatteryString]:
         return [string for string, is_closed in zip(self.strings, self._is_closed, strict=True) if is_closed]

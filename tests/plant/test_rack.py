@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from harness.plant import PlantSpec, RigPlant
+from harness.plant import BmsSpec, PlantSpec, RigPlant
 from harness.plant.battery import BatteryString
+from harness.plant.bms_spec import PlausibilitySpec
 from harness.plant.rack import Rack, battery
+from harness.plant.sensors import SensorFault
 from harness.plant.spec import BatterySpec, CellSpread, ConverterSpec
 
 UNEVEN = CellSpread(capacity=0.02, resistance=0.05, soc=0.005)
@@ -134,6 +136,43 @@ def test_balancing_and_cooling_reach_every_string():
     assert not any(string.touched for string in rack.strings)
     with pytest.raises(ValueError, match=r"shape \(8,\); allowed \(24,\)"):
         rack.set_balancing(mask[:8])
+
+
+def two_strings(soc=0.5, **bms):
+    """A rig whose converter takes what the battery gives."""
+    battery = BatterySpec(cells_in_series=16, cells_in_parallel=50, strings=2, soc=soc)
+    converter = ConverterSpec(bms_timeout_s=None, starts_on=True)
+    rig = RigPlant(PlantSpec(battery=battery, bms=BmsSpec(**bms), converter=converter))
+    rig.converter.hear_bms(150.0, 150.0, 56.0)
+    rig.advance(5.0)
+    return rig
+
+
+def with_one_apart(**bms):
+    """The first string 40 % below the second, which is isolated; at rest."""
+    rig = two_strings(soc=0.8, **bms)
+    rig.string.connect(1, is_closed=False)
+    rig.converter.set_power_w(4000.0)
+    rig.advance(2600.0)
+    rig.converter.set_power_w(0.0)
+    rig.advance(2660.0)
+    first, second = rig.string.strings
+    assert second.voltage_v - first.voltage_v > 0.6
+    return rig
+
+
+def test_the_sum_of_an_isolated_strings_cells_is_compared_with_nothing():
+    rig = with_one_apart(plausibility=PlausibilitySpec(cell_sum_fraction=0.01))
+    rig.bms.open_contactors()
+    rig.advance(2661.0)
+    rig.bms.close_contactors()
+    rig.advance(2680.0)
+    assert not rig.bms.alarms
+    assert rig.bms.contactor_closed
+    # The sums of those that hang at the node are compared still.
+    rig.bms.cell_voltage_sensors.fail(3, SensorFault.STUCK, 2.5)
+    rig.advance(2690.0)
+    assert rig.bms.alarms == {"cell_sum_mismatch"}
 
 
 def test_a_rig_runs_on_a_rack():
