@@ -13,6 +13,11 @@ its own empties the string.
 
 Measurements that contradict each other, or leave their span, are an alarm of their own and not believed.
 
+Of a rack it watches each string's current as the rack's, with the string's part of the limits; strings that
+are out leave their part of the limits. A string that is beyond its alarm alone, as one that circulates, is
+isolated, since opening the rack would not stop it. The estimate of the state of charge is that of all
+strings, those that are out included.
+
 Not modelled: cells' sensors with errors of gain, the time that a round of measurements takes, sleep.
 """
 
@@ -29,7 +34,7 @@ from harness.plant.connection import CONTACTOR, FUSE, PRECHARGE, Connection
 from harness.plant.gas import Enclosure
 from harness.plant.insulation import Insulation, InsulationMonitor
 from harness.plant.lines import Line
-from harness.plant.rack import Battery
+from harness.plant.rack import Battery, Rack
 from harness.plant.sensors import Sensor, SensorRow
 from harness.plant.timers import Timers
 
@@ -155,7 +160,7 @@ class Bms:
         self.insulation = Insulation(spec.insulation, self._note)
         monitor = spec.insulation.monitor
         self.monitor = InsulationMonitor(monitor, self.insulation) if monitor is not None else None
-        fuse = self.connection.fuse
+        fuses = self.connection.fuses
         hydrogen, balancing = spec.hydrogen, spec.balancing
         self.enclosure = Enclosure(hydrogen, self._note) if hydrogen is not None else None
         self._next_balance_s = math.inf if balancing is None else balancing.interval_s
@@ -163,7 +168,8 @@ class Bms:
         # What a plausible difference of voltages is a fraction of; an empty string has the same tolerance.
         self._nominal_v = spec.charge_voltage_limit_v
         self._is_far = False
-        self._fuse_a = fuse.least_current_a if fuse is not None else math.inf
+        self._fuse_a = fuses[0].least_current_a if fuses else math.inf
+        self._rack = string if isinstance(string, Rack) else None
         self._set_levels()
         self._low_v = self._high_v = 0.0
         self._look()
@@ -292,7 +298,8 @@ class Bms:
         """Largest charge current, a positive number; zero where charging is not allowed."""
         if not self.is_charge_allowed:
             return 0.0
-        return self.spec.charge_current_limit_a * self._charge_taper.at(self.soc) * self._derating()
+        most_a = self.spec.charge_current_limit_a * self._connected_share
+        return most_a * self._charge_taper.at(self.soc) * self._derating()
 
     @property
     def discharge_current_limit_a(self) -> float:
@@ -302,7 +309,8 @@ class Bms:
         strip = self.spec.strip
         if self.mode is BmsMode.STRIP and strip is not None:
             return strip.discharge_current_a * self._derating()
-        return self.spec.discharge_current_limit_a * self._discharge_taper.at(self.soc) * self._derating()
+        most_a = self.spec.discharge_current_limit_a * self._connected_share
+        return most_a * self._discharge_taper.at(self.soc) * self._derating()
 
     @property
     def is_precharging(self) -> bool:
@@ -397,7 +405,8 @@ class Bms:
         duration_s = to_s - self._now_s
         self._now_s = to_s
         true_a = self.string.current_a
-        if not self._is_calm or not -self._fuse_a < true_a < self._fuse_a:
+        most_a = abs(true_a) if self._rack is None else max(map(abs, self._rack.string_currents_a))
+        if not self._is_calm or most_a >= self._fuse_a:
             self._advance_parts(duration_s)
         if self.enclosure is not None:
             self.enclosure.advance(duration_s, self.string.hydrogen_m3_per_h)
@@ -597,7 +606,7 @@ class Bms:
         )
         self._quiet_degc = (-cold.lowest - degc.lowest_offset, hot.lowest - degc.highest_offset)
         self._quiet_a = (
-            -charge.lowest * spec.charge_current_limit_a,
+            charge.lowest * spec.charge_current_limit_a,
             discharge.lowest * spec.discharge_current_limit_a,
         )
         self._rising_levels_v = tuple(
@@ -641,16 +650,22 @@ class Bms:
             return self.string.temperature_degc + self.temperature_sensors.mean_offset
         return float(self._believed_degc().mean())
 
-    def _is_quiet(self, discharge_a: float) -> bool:
+    @property
+    def _connected_share(self) -> float:
+        """Of the strings, how many hang at the node."""
+        return len(self.string.connected_places) / len(self.string.string_currents_a)
+
+    def _is_quiet(self, discharge_a: float, charge_a: float) -> bool:
         """Whether no level is near, as bounds of the cells' voltages and temperatures tell."""
         if not self._is_far:
             return False
-        (cold_degc, hot_degc), (charge_a, most_a) = self._quiet_degc, self._quiet_a
+        (cold_degc, hot_degc), (most_charge_a, most_a) = self._quiet_degc, self._quiet_a
         coldest_degc, hottest_degc = self.string.temperature_bounds_degc()
         return (
             cold_degc <= coldest_degc
             and hottest_degc <= hot_degc
-            and charge_a <= discharge_a <= most_a
+            and charge_a <= most_charge_a
+            and discharge_a <= most_a
             and (self.enclosure is None or self.enclosure.share <= self._quiet_hydrogen)
         )
 
@@ -660,7 +675,14 @@ class Bms:
             discharge_a = self.string.current_a * sensor.gain + sensor.offset
         else:
             discharge_a = sensor.held
-        is_quiet = self._is_quiet(discharge_a)
+        charge_a = -discharge_a
+        rack_a = abs(discharge_a)
+        if self._rack is not None:
+            # As much as the rack would carry, did all strings so.
+            each_a = [sensor.gain * a for a in self._rack.string_currents_a]
+            charge_a = max(charge_a, -len(each_a) * min(each_a))
+            discharge_a = max(discharge_a, len(each_a) * max(each_a))
+        is_quiet = self._is_quiet(discharge_a, charge_a)
         if is_quiet and self._was_quiet and not self.limits:
             return
         self._was_quiet = is_quiet
@@ -668,7 +690,7 @@ class Bms:
         values = (
             self._high_v,
             -self._low_v,
-            -discharge_a / spec.charge_current_limit_a,
+            charge_a / spec.charge_current_limit_a,
             discharge_a / spec.discharge_current_limit_a,
             max(cells_degc),
             -min(cells_degc),
@@ -684,8 +706,25 @@ class Bms:
             held = self._timers.held(levels.held, self._now_s, spec.alarm_delay_s, is_true=is_high)
             if held and levels.name not in self.alarms:
                 self._raise({levels.name})
+                self._isolate(levels, rack_a)
         self._level_warnings = frozenset(warnings)
         self.warnings = self._level_warnings | self._other_warnings
+
+    def _isolate(self, levels: _Levels, rack_a: float) -> None:
+        """Open the contactor of the string that carries too much while the rack does not."""
+        spec, rack = self.spec, self._rack
+        rated = {
+            OVER_CURRENT_CHARGE: spec.charge_current_limit_a,
+            OVER_CURRENT_DISCHARGE: spec.discharge_current_limit_a,
+        }
+        rated_a = rated.get(levels.name)
+        if rack is None or rated_a is None or rack_a > levels.alarm * rated_a:
+            return
+        currents = rack.string_currents_a
+        worst_a = min(currents) if levels.name == OVER_CURRENT_CHARGE else max(currents)
+        # The other one of two is still again by the time that its own alarm is raised.
+        if abs(worst_a) * len(currents) > levels.alarm * rated_a:
+            rack.connect(currents.index(worst_a), is_closed=False)
 
     def _judge_limit(self, levels: _Levels, value: float) -> None:
         """Forbid, or allow again, what makes a value worse."""

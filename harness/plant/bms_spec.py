@@ -66,7 +66,7 @@ class PrechargeSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FuseSpec:
-    """The string's fuse.
+    """The fuse of a string; a rack has one in each.
 
     The default lies inside the gates of IEC 60269-1 for a gG fuse of 400 A, from memory: 640 A melts it
     within 3 h, 1420 A not within 10 s, 2840 A within 5 s, 4500 A not within 0.1 s, 8060 A within 0.1 s. The
@@ -238,15 +238,16 @@ class BmsSpec:
     Attributes:
         charge_voltage_limit_v: string voltage that it asks a charger to hold.
         discharge_voltage_limit_v: string voltage below which it asks to stop.
-        charge_current_limit_a: largest charge current, a positive number.
-        discharge_current_limit_a: largest discharge current, a positive number.
+        charge_current_limit_a: largest charge current, a positive number; of all strings together.
+        discharge_current_limit_a: largest discharge current, a positive number; of all strings together.
         cell_over_voltage_warning_v: highest cell above this warns.
         cell_over_voltage_limit_v: highest cell above this forbids charging; infinite: no such level.
         cell_over_voltage_alarm_v: highest cell above this opens.
         cell_under_voltage_warning_v: lowest cell below this warns.
         cell_under_voltage_limit_v: lowest cell below this forbids discharging; infinite: no such level.
         cell_under_voltage_alarm_v: lowest cell below this opens.
-        over_current_warning_factor: of the rated current limit, either direction.
+        over_current_warning_factor: of the rated current limit, either direction; of a rack, and of each
+            string with its part of the limit.
         over_current_limit_factor: of the rated current limit; forbids the direction.
         over_current_alarm_factor: of the rated current limit, either direction.
         over_temperature_warning_degc: hottest cell above this warns.
@@ -290,7 +291,7 @@ class BmsSpec:
         closes_on_start: whether it runs its precharge and closes at time zero.
         contactor: each of the three.
         precharge: of the DC link.
-        fuse: of the string; None: none.
+        fuse: of each string; None: none.
         insulation: between string and earth, and what monitors it.
         strip: of chemistries that need one; None refuses it.
         balancing: of strings with bleed resistors; None: none.

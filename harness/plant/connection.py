@@ -1,4 +1,4 @@
-"""How the string is connected: two main contactors, precharge, fuse, DC link, and the order they follow.
+"""How the battery is connected: two main contactors, precharge, fuses, DC link, and the order they follow.
 
 Closing: negative, precharge, then the positive main contactor once the link has its share of the string's
 voltage; then the precharge contactor opens. Opening: positive (and precharge) first, then negative. A step
@@ -6,7 +6,8 @@ waits for the auxiliary contact of the one before.
 
 Supervised: a link that is charged too soon or too late ends the try; after the last try it gives up. A
 contactor whose auxiliary contact disagrees with its command for too long is a fault, and nothing closes while
-one does. A positive contactor that does not come apart leaves the current to the negative one.
+one does. A positive contactor that does not come apart leaves the current to the negative one. Each string of
+a rack has its own fuse: one that melts takes its string off the node. All strings share the contactors here.
 
 All of it happens at exact instants. The order within one instant is that of ``contactors``.
 """
@@ -21,7 +22,7 @@ from harness.plant.bms_spec import BmsSpec
 from harness.plant.contactors import Contactor, ContactorFault, ContactorOperation
 from harness.plant.fuse import Fuse
 from harness.plant.link import DcLink
-from harness.plant.rack import Battery
+from harness.plant.rack import Battery, Rack
 
 PRECHARGE = "precharge"
 CONTACTOR = "contactor"
@@ -50,7 +51,7 @@ _CLOSING = frozenset(
 
 
 class Connection:
-    """Contactors, fuse and link of one string.
+    """Contactors, fuses and link of a battery.
 
     Attributes:
         stage: of the order.
@@ -58,7 +59,7 @@ class Connection:
         negative: main contactor at the negative pole.
         positive: main contactor at the positive pole.
         precharge: contactor of the precharge resistor, beside the positive one.
-        fuse: in the string; None: none.
+        fuses: one in each string; none where there are none.
         link: behind the contactors.
         operations: all that contactors did, in the order of time.
         is_resting: whether nothing of it moves or waits.
@@ -89,7 +90,8 @@ class Connection:
             for name in ("negative", "precharge", "positive")
         )
         self.contactors = (self.negative, self.precharge, self.positive)
-        self.fuse = Fuse(spec.fuse) if spec.fuse is not None else None
+        count = len(string.string_currents_a) if spec.fuse is not None else 0
+        self.fuses = tuple(Fuse(spec.fuse) for _ in range(count) if spec.fuse is not None)
         self.link = DcLink(spec.precharge, self._note)
         self.stage = Stage.OPEN
         self.is_closed = False
@@ -104,6 +106,11 @@ class Connection:
     def now_s(self) -> float:
         """The present."""
         return self._clock()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether no string has a fuse that is whole."""
+        return bool(self.fuses) and all(fuse.is_blown for fuse in self.fuses)
 
     @property
     def wants_closed(self) -> bool:
@@ -122,7 +129,7 @@ class Connection:
             self.negative.is_closed
             and self.precharge.is_closed
             and not self.positive.is_closed
-            and not (self.fuse is not None and self.fuse.is_blown)
+            and not self.is_cut
         )
 
     @property
@@ -151,8 +158,8 @@ class Connection:
         dues_s.append(self._fuse_noticed_s)
         if self.stage is Stage.OPEN:
             dues_s.append(self._next_try_s)
-        if self.fuse is not None:
-            dues_s.append(self.now_s + self.fuse.due_in_s(self._coming_current_a()))
+        for fuse, coming_a in zip(self.fuses, self._coming_currents_a(), strict=False):
+            dues_s.append(self.now_s + fuse.due_in_s(coming_a))
         if self.stage is Stage.PRECHARGING:
             dues_s.append(self._precharge_start_s + self.spec.precharge.longest_s)
             dues_s.append(self.now_s + self._precharge_left_s())
@@ -161,7 +168,7 @@ class Connection:
     def close(self) -> None:
         """Begin to close; nothing where it is closed or about to be."""
         self._failed_tries = 0
-        if self.fuse is not None and self.fuse.is_blown:
+        if any(fuse.is_blown for fuse in self.fuses):
             self._fuse_noticed_s = self.now_s
         if not self.wants_closed:
             self._next_try_s = self.now_s
@@ -206,10 +213,10 @@ class Connection:
 
     def advance(self, duration_s: float) -> None:
         """Follow the step that the string has just made."""
-        fuse = self.fuse
-        if fuse is not None and not (fuse.is_cold and abs(self._string.current_a) < fuse.least_current_a):
-            fuse.carry(self._string.current_a, duration_s)
-            self.is_resting = False
+        for fuse, carried_a in zip(self.fuses, self._string.string_currents_a, strict=False):
+            if not (fuse.is_cold and abs(carried_a) < fuse.least_current_a):
+                fuse.carry(carried_a, duration_s)
+                self.is_resting = False
         if not self.is_closed:
             self.link.voltage_v = self._link_after_v
 
@@ -304,22 +311,26 @@ class Connection:
         self.stage = Stage.OPENING_POSITIVE
 
     def _settle_fuse(self, found: set[str]) -> None:
-        fuse = self.fuse
-        if fuse is None:
-            return
-        if fuse.is_blown:
-            if self._fuse_noticed_s == math.inf and self.is_closed:
+        string = self._string
+        blown = [place for place, fuse in enumerate(self.fuses) if fuse.is_blown]
+        if blown:
+            is_new = self.is_cut and self.is_closed
+            if isinstance(string, Rack):
+                for place in blown:
+                    is_new = is_new or string.is_connected(place)
+                    string.connect(place, is_closed=False)
+            if is_new and self._fuse_noticed_s == math.inf:
                 self._fuse_noticed_s = self.now_s + self.spec.alarm_delay_s
             self._follow_paths()
         if self.now_s >= self._fuse_noticed_s:
             self._fuse_noticed_s = math.inf
-            if fuse.is_blown:
+            if blown:
                 self._next_try_s = math.inf
                 found.add(FUSE)
 
     def _follow_paths(self) -> None:
         """Note whether string and link are connected, and end a current that has no way left."""
-        is_whole = self.negative.is_closed and not (self.fuse is not None and self.fuse.is_blown)
+        is_whole = self.negative.is_closed and not self.is_cut
         is_closed = is_whole and self.positive.is_closed
         if self.is_closed and not is_closed:
             self.link.voltage_v = 0.0 if self.link.is_shorted else max(self._string.voltage_v, 0.0)
@@ -339,7 +350,7 @@ class Connection:
             and not self.link.is_shorted
             and self._next_try_s == math.inf
             and self._fuse_noticed_s == math.inf
-            and (self.fuse is None or self.fuse.is_cold)
+            and all(fuse.is_cold for fuse in self.fuses)
             and all(contactor.next_event_s == math.inf for contactor in self.contactors)
         )
 
@@ -366,7 +377,7 @@ class Connection:
 
     def _making_a(self, contactor: Contactor) -> float:
         """First current when a contactor closes: the difference of voltages over what lies between."""
-        if self.is_closed or (self.fuse is not None and self.fuse.is_blown):
+        if self.is_closed or self.is_cut:
             return 0.0
         others = [other.is_closed for other in (self.negative, self.positive) if other is not contactor]
         source_v, source_ohm = self._source()
@@ -378,9 +389,11 @@ class Connection:
             return difference_v / (source_ohm + self.link.precharge_ohm) if is_way else 0.0
         return 0.0
 
-    def _coming_current_a(self) -> float:
-        """Current that the fuse is about to carry, as far as it is known."""
+    def _coming_currents_a(self) -> tuple[float, ...]:
+        """Current that each fuse is about to carry, as far as it is known; a short's in equal parts."""
+        currents = self._string.string_currents_a
         if self.is_closed and self.link.is_shorted:
             source_v, source_ohm = self._source()
-            return source_v / (source_ohm + self.link.short_ohm)
-        return self._string.current_a
+            part_a = source_v / (source_ohm + self.link.short_ohm) / len(self._string.connected_places)
+            return (part_a,) * len(currents)
+        return currents

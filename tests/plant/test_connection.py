@@ -403,7 +403,7 @@ def test_a_short_across_the_link_blows_the_fuse_before_the_contactors_open(step_
     assert current_a > 3_000.0
     assert rig.converter.dc_power_w == 0.0
     rig.advance(12.0)
-    assert rig.bms.connection.fuse.is_blown
+    assert rig.bms.connection.fuses[0].is_blown
     assert rig.bms.alarms == {"fuse"}
     assert rig.string.current_a == 0.0
     # Within the alarm's 0.2 s; nothing had to break the current.

@@ -8,7 +8,7 @@ import pytest
 
 from harness.plant import BmsSpec, PlantSpec, RigPlant
 from harness.plant.battery import BatteryString
-from harness.plant.bms_spec import PlausibilitySpec
+from harness.plant.bms_spec import FuseSpec, PlausibilitySpec
 from harness.plant.rack import Rack, battery
 from harness.plant.sensors import SensorFault
 from harness.plant.spec import BatterySpec, CellSpread, ConverterSpec
@@ -149,30 +149,86 @@ def two_strings(soc=0.5, **bms):
 
 
 def with_one_apart(**bms):
-    """The first string 40 % below the second, which is isolated; at rest."""
-    rig = two_strings(soc=0.8, **bms)
+    """The first string 56 % below the second, which is isolated; at rest."""
+    rig = two_strings(soc=0.9, **bms)
     rig.string.connect(1, is_closed=False)
     rig.converter.set_power_w(4000.0)
-    rig.advance(2600.0)
+    rig.advance(3800.0)
     rig.converter.set_power_w(0.0)
-    rig.advance(2660.0)
+    rig.advance(3860.0)
     first, second = rig.string.strings
-    assert second.voltage_v - first.voltage_v > 0.6
+    assert second.voltage_v - first.voltage_v > 1.5
     return rig
 
 
 def test_the_sum_of_an_isolated_strings_cells_is_compared_with_nothing():
     rig = with_one_apart(plausibility=PlausibilitySpec(cell_sum_fraction=0.01))
     rig.bms.open_contactors()
-    rig.advance(2661.0)
+    rig.advance(3861.0)
     rig.bms.close_contactors()
-    rig.advance(2680.0)
+    rig.advance(3880.0)
     assert not rig.bms.alarms
     assert rig.bms.contactor_closed
     # The sums of those that hang at the node are compared still.
     rig.bms.cell_voltage_sensors.fail(3, SensorFault.STUCK, 2.5)
-    rig.advance(2690.0)
+    rig.advance(3890.0)
     assert rig.bms.alarms == {"cell_sum_mismatch"}
+
+
+def test_a_string_that_circulates_is_found_and_isolated():
+    """Both strings together carry nothing, so the rack's own sensor sees nothing."""
+    rig = with_one_apart()
+    rig.at(3900.0, lambda: rig.string.connect(1, is_closed=True))
+    rig.advance(3900.05)
+    first_a, second_a = rig.string.string_currents_a
+    assert first_a == pytest.approx(-second_a, abs=1.0)
+    assert second_a > 1.2 * 220.0 / 2
+    assert not rig.bms.alarms
+    assert {"over_current_charge", "over_current_discharge"} <= rig.bms.warnings
+    # 0.2 s, as for the rack's current.
+    rig.advance(3900.199)
+    assert not rig.bms.alarms
+    rig.advance(3900.201)
+    assert rig.bms.alarms & {"over_current_charge", "over_current_discharge"}
+    rig.advance(3901.0)
+    assert rig.string.string_currents_a == (0.0, 0.0)
+    assert len(rig.string.connected_places) == 1
+    assert not rig.bms.contactor_closed
+    assert rig.balance().residual_fraction < 1e-5
+
+
+def test_what_is_out_leaves_its_part_of_the_limits():
+    rig = two_strings()
+    assert rig.bms.discharge_current_limit_a == pytest.approx(220.0)
+    rig.string.connect(0, is_closed=False)
+    assert rig.bms.discharge_current_limit_a == pytest.approx(110.0)
+    assert rig.bms.charge_current_limit_a == pytest.approx(100.0)
+
+
+def test_each_string_has_a_fuse_and_a_melted_one_takes_it_out():
+    """150 A a string melt a fuse in 10 s that 300 A through one would melt in 2.5 s."""
+    fuse = FuseSpec(melting=((120.0, 15.625), (300.0, 2.5)))
+    rig = two_strings(fuse=fuse, over_current_alarm_factor=9.0, discharge_current_limit_a=400.0)
+    rig.converter.hear_bms(400.0, 400.0, 56.0)
+    connection = rig.bms.connection
+    first, second = connection.fuses
+    assert first.melting_time_s(150.0) == pytest.approx(10.0, rel=1e-6)
+    first.carry(150.0, 4.0)
+    rig.converter.set_power_w(10_000.0)
+    rig.advance(6.0)
+    each_a = rig.string.string_currents_a[0]
+    assert 80.0 < each_a < 120.0
+    rig.string.connect(1, is_closed=False)
+    rig.advance(7.0)
+    alone_a = rig.string.string_currents_a[0]
+    assert alone_a > 160.0
+    rig.advance(7.0 + first.melting_time_s(alone_a))
+    assert first.is_blown
+    assert not second.is_blown
+    assert rig.string.connected_places == ()
+    rig.advance(20.0)
+    assert rig.bms.alarms == {"fuse"}
+    assert not rig.bms.contactor_closed
 
 
 def test_a_rig_runs_on_a_rack():
