@@ -367,6 +367,34 @@ class Bms:
         """Open, the positive one first."""
         self.connection.open()
 
+    def open_string(self, place: int) -> None:
+        """Isolate a string of a rack by its own contactor.
+
+        Raises:
+            ValueError: this battery is one string.
+        """
+        self._parallel("open_string", place).connect(place, is_closed=False)
+
+    def close_string(self, place: int) -> None:
+        """Close a string of a rack onto the others, once it is at their voltage and they carry little.
+
+        Raises:
+            ValueError: this battery is one string, or voltage or current are outside of the window.
+        """
+        rack = self._parallel("close_string", place)
+        others = [other for other in rack.connected_places if other != place]
+        if others:
+            apart_v = rack.strings[place].voltage_v - rack.voltage_v
+            most_v = self.spec.string_window_fraction * self.spec.charge_voltage_limit_v
+            mean_a = sum(abs(rack.string_currents_a[other]) for other in others) / len(others)
+            if abs(apart_v) > most_v or mean_a > self.spec.string_window_current_a:
+                raise ValueError(
+                    f"bms: close_string({place}) refused: {apart_v:+.3f} V off the node, whose strings carry "
+                    f"{mean_a:.1f} A each; allowed +-{most_v:.3f} V and "
+                    f"{self.spec.string_window_current_a} A: bring the rack to the string's voltage first"
+                )
+        rack.connect(place, is_closed=True)
+
     def start_strip(self, *, is_permitted: bool = False) -> None:
         """Enter strip mode: under-voltage may not act, charging is forbidden.
 
@@ -709,6 +737,16 @@ class Bms:
                 self._isolate(levels, rack_a)
         self._level_warnings = frozenset(warnings)
         self.warnings = self._level_warnings | self._other_warnings
+
+    def _parallel(self, asked: str, place: int) -> Rack:
+        """Give the rack that has this string."""
+        count = len(self.string.string_currents_a)
+        if self._rack is None or not 0 <= place < count:
+            raise ValueError(
+                f"bms: {asked}({place}) of a battery of {count} strings; allowed 0 to {count - 1} of a rack"
+                " of several"
+            )
+        return self._rack
 
     def _isolate(self, levels: _Levels, rack_a: float) -> None:
         """Open the contactor of the string that carries too much while the rack does not."""

@@ -292,6 +292,11 @@ class BmsSpec:
         contactor: each of the three.
         precharge: of the DC link.
         fuse: of each string; None: none.
+        string_window_fraction: of the charge voltage limit, by which a string may be off the node's voltage
+            when it is closed onto it; ours, since foxBMS 2's 3 V are for strings of hundreds of volts: at
+            16 cells they let some 280 A flow between two strings of 100 A, and half a per cent some 26 A.
+        string_window_current_a: mean current of the closed strings, up to which another may be closed; 20 A
+            in foxBMS 2.
         insulation: between string and earth, and what monitors it.
         strip: of chemistries that need one; None refuses it.
         balancing: of strings with bleed resistors; None: none.
@@ -353,6 +358,8 @@ class BmsSpec:
     contactor: ContactorSpec = field(default_factory=ContactorSpec)
     precharge: PrechargeSpec = field(default_factory=PrechargeSpec)
     fuse: FuseSpec | None = field(default_factory=FuseSpec)
+    string_window_fraction: float = 0.005
+    string_window_current_a: float = 20.0
     insulation: InsulationSpec = field(default_factory=InsulationSpec)
     strip: StripSpec | None = None
     balancing: BalancingSpec | None = None

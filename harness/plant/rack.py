@@ -12,7 +12,8 @@ others at another voltage lets the current flow that their resistances leave, as
 and when, is the management's (``Bms.close_string``); here are the contacts alone.
 
 Not modelled: inductance of the busbars, resistance between the taps of the strings (each has its own
-``connection_resistance_ohm``), heat between strings.
+``connection_resistance_ohm``), heat between strings, delay, wear and precharge of the strings' own
+contactors.
 """
 
 from __future__ import annotations

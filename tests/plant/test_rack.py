@@ -197,6 +197,40 @@ def test_a_string_that_circulates_is_found_and_isolated():
     assert rig.balance().residual_fraction < 1e-5
 
 
+def test_a_string_is_closed_only_at_the_voltage_of_the_others():
+    """Half a per cent of 56 V, and 20 A; the current that is left is a fraction of a string's limit."""
+    rig = with_one_apart()
+    with pytest.raises(ValueError, match=r"close_string\(1\) refused: \+1\.\d+ V off .* \+-0\.280 V"):
+        rig.bms.close_string(1)
+    assert rig.string.connected_places == (0,)
+    first, second = rig.string.strings
+    rig.converter.set_power_w(-4000.0)
+    while rig.now_s < 20_000.0 and first.soc < second.soc - 0.03:
+        rig.advance(rig.now_s + 60.0)
+    with pytest.raises(ValueError, match=r"carry 7\d\.\d A each; allowed .* and 20\.0 A"):
+        rig.bms.close_string(1)
+    rig.converter.set_power_w(0.0)
+    rig.advance(rig.now_s + 600.0)
+    rig.bms.close_string(1)
+    rig.advance(rig.now_s + 0.1)
+    assert 0.1 < max(rig.string.string_currents_a) < 55.0
+    rig.advance(rig.now_s + 600.0)
+    assert not rig.bms.alarms
+    assert not rig.bms.warnings
+    rig.bms.open_string(0)
+    rig.bms.open_string(1)
+    # With nothing at the node there is nothing to compare it with.
+    rig.bms.close_string(0)
+    assert rig.string.connected_places == (0,)
+
+
+def test_a_string_that_is_not_there_is_neither_closed_nor_opened():
+    with pytest.raises(ValueError, match=r"close_string\(2\) of a battery of 2 strings; allowed 0 to 1"):
+        two_strings().bms.close_string(2)
+    with pytest.raises(ValueError, match="of a rack of several"):
+        RigPlant(PlantSpec()).bms.open_string(0)
+
+
 def test_what_is_out_leaves_its_part_of_the_limits():
     rig = two_strings()
     assert rig.bms.discharge_current_limit_a == pytest.approx(220.0)
