@@ -2,6 +2,8 @@
 
     s[k] <- s[k] + alpha (x - s[k])            exponential smoothing of each slot of the day (Brown 1959)
     x(t + h) = s[k + h] + phi^h (x(t) - s[k])  the present deviation fades (an AR(1) of the residue)
+    v[k] <- v[k] + alpha ((x - s[k])² - v[k])  what each slot of the day was off by, in the mean square
+    spread(t + h)² = v[k + h] (1 - phi^2h)     an AR(1)'s variance, h steps ahead (Box and Jenkins)
 
 A slot that was never seen takes the present value: on its first day the forecast is persistence. Each
 forecast is kept until its time has come, and its error stands beside that of plain persistence, which any
@@ -77,6 +79,7 @@ class Forecast:
         self._smoothing = smoothing
         self._persistence = persistence
         self._profile_w: list[float | None] = [None] * round(slots)
+        self._squares_w2: list[float | None] = [None] * round(slots)
         self._slot = 0
         self._last_w = 0.0
         self._deviation_w = 0.0
@@ -96,6 +99,10 @@ class Forecast:
         place = slot % len(self._profile_w)
         known_w = self._profile_w[place]
         self._deviation_w = 0.0 if known_w is None else mean_w - known_w
+        if known_w is not None:
+            square_w2, before_w2 = self._deviation_w**2, self._squares_w2[place]
+            before_w2 = square_w2 if before_w2 is None else before_w2
+            self._squares_w2[place] = before_w2 + self._smoothing * (square_w2 - before_w2)
         self._profile_w[place] = mean_w if known_w is None else known_w + self._smoothing * (mean_w - known_w)
         # The deviation is from the profile as it is now, so that it fades into the profile and not past it.
         self._deviation_w *= 1.0 - self._smoothing
@@ -114,6 +121,14 @@ class Forecast:
                 found.append(self._last_w)
             else:
                 found.append(max(known_w + self._deviation_w * self._persistence**step, 0.0))
+        return tuple(found)
+
+    def spread_w(self, steps: int) -> tuple[float, ...]:
+        """Standard deviations of ``ahead_w``; zero where a slot was seen less than twice."""
+        found = []
+        for step in range(1, steps + 1):
+            square_w2 = self._squares_w2[(self._slot + step) % len(self._squares_w2)] or 0.0
+            found.append(math.sqrt(square_w2 * (1.0 - self._persistence ** (2 * step))))
         return tuple(found)
 
     def errors(self) -> tuple[ForecastError, ...]:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from harness.plant.energy import EnergyManager, EnergySite, ManagerSpec, Rule, SiteState
 from harness.plant.server_rack import Swing, steady, through
+from harness.plant.solar import SolarArray
+from harness.plant.spec import SolarSpec
 
 KWH_J = 3.6e6
 SPEC = ManagerSpec(
@@ -164,6 +166,27 @@ def test_it_learns_the_peak_and_is_ready_for_it_the_next_day():
     assert max(run.windows_w[48:]) <= 100_000.0 * (1.0 + 1e-9)
     assert run.decisions[1440 + 13 * 60].need_j == pytest.approx(60.0 * KWH_J, rel=0.02)
     assert len(run.manager.demand.errors()) == 3
+
+
+def cloudy(days, seed):
+    """100 kW in Osaka at midsummer, the power each five minutes."""
+    spec = SolarSpec(rated_dc_w=120_000.0, rated_ac_w=100_000.0, interval_s=300.0)
+    array = SolarArray(spec, seed, 115.47)
+    return through([(300.0 * k, array.available_w(300.0 * k)) for k in range(days * 288 + 1)])
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_it_keeps_charge_for_the_clouds_that_its_forecast_does_not_see(seed):
+    """130 kW for two hours, of which the sun carries the most on a mean day; the contract is 70 kW."""
+    contract = {"contract_power_w": 70_000.0, "interval_s": 60.0, "margin": 0.01}
+    prudent = site(office_day(5), cloudy(5, seed), soc=0.5, **contract)
+    careless = site(office_day(5), cloudy(5, seed), soc=0.5, prudence=0.0, **contract)
+    for run in (prudent, careless):
+        run.run(4 * 86_400.0)
+    # Two days to learn what a day is, and by how much days differ.
+    assert max(careless.windows_w[96:]) > 75_000.0
+    assert max(prudent.windows_w[96:]) <= 70_000.0
+    assert prudent.ledger().imported_j == pytest.approx(careless.ledger().imported_j, rel=0.01)
 
 
 def test_what_a_peak_will_need_is_kept_where_it_could_not_be_filled_again():

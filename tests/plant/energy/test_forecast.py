@@ -37,6 +37,18 @@ def test_the_present_deviation_fades():
     assert forecast.ahead_w(3) == pytest.approx((1060.0, 1036.0, 1021.6))
 
 
+def test_the_spread_of_a_slot_is_what_it_was_off_by_and_grows_with_the_horizon():
+    forecast = Forecast(43_200.0, smoothing=0.5, persistence=0.6)
+    for slot, mean_w in enumerate((100.0, 10.0, 140.0, 10.0, 100.0, 10.0)):
+        forecast.observe(slot, mean_w)
+    # Off by +40 from 100, then by -20 from 120: 1600, then 0.5 (1600 + 400); the other slot never.
+    first_w, second_w, third_w, fourth_w = forecast.spread_w(4)
+    assert first_w == pytest.approx(math.sqrt(1000.0 * (1.0 - 0.6**2)))
+    assert third_w == pytest.approx(math.sqrt(1000.0 * (1.0 - 0.6**6)))
+    assert second_w == fourth_w == 0.0
+    assert Forecast().spread_w(3) == (0.0, 0.0, 0.0)
+
+
 def test_a_forecast_is_never_below_zero():
     forecast = Forecast(persistence=1.0)
     for slot in range(48):
