@@ -72,8 +72,8 @@ def gone_s() -> Mapping[str, float]:
 GONE_S = gone_s()
 
 CROWDED_S = 5.0
-"""What a machine with three rigs on two cores may take longer: a sound process was silent there for 1.1 s, and
-up to four have their turns one after the other. What is never done takes for ever."""
+"""What a machine with three rigs on two cores may take longer: a sound process was silent there for 1.1 s,
+and up to four have their turns one after the other. What is never done takes for ever."""
 
 SESSION_ENDS_S = 20.0
 """A plan that ended by itself is at zero power; the guard has its turn when the session has ended. Ours: that
