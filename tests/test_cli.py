@@ -223,6 +223,16 @@ def test_an_armed_rig_is_told_until_when_and_what_was_confirmed(capsys, tmp_path
     assert main(["disarm", str(rig)]) == 0
 
 
+@pytest.mark.parametrize("command", [["arm", "--person", "A. Tester"], ["disarm"]])
+def test_a_state_folder_that_cannot_be_written_is_told_in_a_line(capsys, monkeypatch, tmp_path, command):
+    rig = served(tmp_path / "lab1.toml")
+    monkeypatch.setenv("XDG_STATE_HOME", str(rig))
+    name, *options = command
+    assert main([name, str(rig), *options]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{rig}/rackproof/armed: cannot be written: Not a directory; ")
+
+
 def test_a_rig_file_that_cannot_be_written_is_told(capsys, tmp_path):
     assert main(["emulate", "lab1", "--write", str(tmp_path / "nowhere" / "rig.toml")]) == 4
     assert "nowhere/rig.toml: cannot be written" in capsys.readouterr().err

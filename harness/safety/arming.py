@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from harness.clock import wall_time
-from harness.errors import Unsafe
+from harness.errors import BenchError, Unsafe
 from harness.rig.rig_file import RigFile
 from harness.safety.commissioned import fingerprint, why_not_commissioned
-from harness.safety.lease import state_folder
+from harness.safety.lease import state_folder, state_kept_in
 
 CHECKLIST = (
     "The rig file names what stands on the rig.",
@@ -35,6 +35,7 @@ def arm(rig: RigFile, person: str, minutes: float) -> datetime:
 
     Raises:
         Unsafe: it is not one that may be armed, nobody is named, or it would be armed for more than a day.
+        BenchError: the permission cannot be written; there is none.
     """
     if not rig.emulated and (reason := why_not_commissioned(rig)):
         raise Unsafe(f"rig {rig.name} cannot be armed: {reason}")
@@ -47,15 +48,21 @@ def arm(rig: RigFile, person: str, minutes: float) -> datetime:
         )
     until = wall_time() + timedelta(minutes=minutes)
     place = _place(rig)
-    place.write_text(
-        json.dumps({"person": person, "until": until.isoformat(), "checklist": CHECKLIST}, indent=1) + "\n"
-    )
+    note = {"person": person, "until": until.isoformat(), "checklist": CHECKLIST}
+    with state_kept_in(place):
+        place.write_text(json.dumps(note, indent=1) + "\n")
     return until
 
 
 def disarm(rig: RigFile) -> None:
-    """Take the permission back; nothing happens where there is none."""
-    _place(rig).unlink(missing_ok=True)
+    """Take the permission back; nothing happens where there is none.
+
+    Raises:
+        BenchError: it cannot be taken away; it stands until it ends by itself.
+    """
+    place = _place(rig)
+    with state_kept_in(place):
+        place.unlink(missing_ok=True)
 
 
 def arming_of(rig: RigFile, hazard: str, named: str) -> str:
@@ -71,7 +78,7 @@ def arming_of(rig: RigFile, hazard: str, named: str) -> str:
         has_ended = wall_time() > until
     except FileNotFoundError:
         return f"it is not armed, and the plan {hazard}: {how}"
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, BenchError) as error:
         return f"its arming cannot be read ({error}): {how}"
     if has_ended:
         return f"its arming by {note.get('person', '?')} ended at {until:%H:%M:%S}: {how}"

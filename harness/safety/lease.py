@@ -14,13 +14,13 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.clock import wall_time
-from harness.errors import Unsafe
+from harness.errors import BenchError, Unsafe
 from harness.rig.rig_file import CanWire, ModbusTcpWire, RigFile, VisaWire
 
 SAFE = "safe"
@@ -67,16 +67,37 @@ def state_folder(name: str) -> Path:
 
     ``$XDG_STATE_HOME/rackproof`` where that is set, else ``/var/lib/rackproof`` where it is there, else
     ``~/.local/state/rackproof``, which other accounts do not see.
+
+    Raises:
+        BenchError: it cannot be made.
     """
     chosen = os.environ.get("XDG_STATE_HOME")
     folder = Path(chosen) / "rackproof" if chosen else SHARED_STATE
     if not chosen and not folder.is_dir():
         folder = Path.home() / ".local" / "state" / "rackproof"
     folder /= name
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        folder.chmod(folder.parent.stat().st_mode & 0o7777)
+    with state_kept_in(folder):
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(folder.parent.stat().st_mode & 0o7777)
     return folder
+
+
+@contextlib.contextmanager
+def state_kept_in(place: Path) -> Iterator[None]:
+    """Make a file or folder of that state, or change it, and say where and why if that cannot be.
+
+    Raises:
+        BenchError: the operating system refuses it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(
+            f"{place}: cannot be written: {error.strerror or error}; the state of this computer's rigs is "
+            f"kept there. Give {getpass.getuser()} the right to, or name another folder in XDG_STATE_HOME, "
+            "the same for all who use these rigs"
+        ) from error
 
 
 def _addresses(rig: RigFile) -> Mapping[str, str]:
@@ -114,6 +135,7 @@ class Lease:
 
         Raises:
             Unsafe: somebody else holds one of its wires, or the rig was not left safe.
+            BenchError: the note beside a wire's lock cannot be written.
         """
         folder = state_folder("leases")
         holder = Holder(
@@ -212,7 +234,8 @@ def clear(rig: RigFile, person: str) -> str:
 
 def _open(path: Path) -> int:
     """Open a note; in a folder of a group, it is the group's."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with state_kept_in(path):
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     if path.parent.stat().st_mode & 0o020:
         with contextlib.suppress(PermissionError):  # it is another account's, who did this
             os.fchmod(file, 0o664)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import Unsafe
+from harness.errors import BenchError, Unsafe
 from harness.rig.files import load_rig
 from harness.safety.arming import arm, arming_of, disarm
 from harness.safety.commissioned import write_commissioning
+from harness.safety.lease import Lease
 
 from ..processes import LAB1
 
@@ -88,6 +89,40 @@ def test_arming_that_has_ended_is_none(rig, state):
     (note,) = state.iterdir()
     note.write_text(json.dumps(json.loads(note.read_text()) | {"until": "2020-01-01T12:00:00+09:00"}))
     assert arming_of(rig, "energises", "lab1").startswith("its arming by A. Tester ended at ")
+
+
+@pytest.fixture
+def unwritable(tmp_path, monkeypatch) -> Path:
+    """Name a file where a folder for the state should be: not even root writes there."""
+    place = tmp_path / "file"
+    place.write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(place))
+    return place
+
+
+def test_a_permission_that_cannot_be_written_is_none_and_says_where(rig, unwritable):
+    said = rf"^{unwritable}/rackproof/armed: cannot be written: Not a directory; .*XDG_STATE_HOME"
+    with pytest.raises(BenchError, match=said):
+        arm(rig, "A. Tester", 10.0)
+    with pytest.raises(BenchError, match=said):
+        disarm(rig)
+    assert arming_of(rig, "energises", "lab1").startswith("its arming cannot be read")
+
+
+def test_a_permission_that_cannot_be_replaced_or_taken_back_is_told(rig, state):
+    arm(rig, "A. Tester", 10.0)
+    (note,) = state.iterdir()
+    note.unlink()
+    (note / "in the way").mkdir(parents=True)
+    with pytest.raises(BenchError, match=rf"^{note}: cannot be written: Is a directory"):
+        arm(rig, "A. Tester", 10.0)
+    with pytest.raises(BenchError, match=rf"^{note}: cannot be written: "):
+        disarm(rig)
+
+
+def test_a_rig_whose_lock_has_no_place_is_not_held(rig, unwritable):
+    with pytest.raises(BenchError, match=rf"^{unwritable}/rackproof/leases: cannot be written"):
+        Lease.take(rig)
 
 
 @pytest.mark.parametrize(
