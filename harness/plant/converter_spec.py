@@ -82,7 +82,8 @@ class ConverterSpec:
         shift_hz_per_s: how fast an island's frequency rises at a surplus of the rated apparent power, so that
             solar arrays take their frequency-watt response. The default is ours: f0 droop ln(10) / (2 Tr),
             which damps the loop by 0.7 with an array as large as the converter, of 2 % and 1 s.
-        most_shift_hz: by which it rises at most (ours: 0.5 Hz below IEEE 1547-2018's trip at 62.0 Hz).
+        most_shift_hz: by which it rises at most (ours: 0.5 Hz below IEEE 1547-2018's trip at 62.0 Hz); zero:
+            not at all.
         enter_service: good mains, and coming back to them.
         synchronise_s: time of the slip that brings the island in phase with the mains.
         return_gap_s: dead time of the load on the way back to the mains; zero: the switch makes before it

@@ -359,6 +359,8 @@ def _converter(product: ProductFile, f0_hz: float) -> ConverterSpec:
         transfer_below_pu=island.transfer_below_pu,
         transfer_after_s=island.transfer_after_s,
         overload_s=island.overload_s,
+        shift_hz_per_s=island.shift_hz_per_s,
+        most_shift_hz=island.most_shift_hz,
         enter_service=EnterService(
             voltage_pu=enter.voltage_pu,
             frequency_hz=enter.frequency_deviation_hz,

@@ -144,9 +144,14 @@ class Island(Part):
         transfer_gap_s: from the loss until it has formed the voltage, detection included.
         transfer_below_pu: grid voltage below which it leaves a grid that is still there.
         transfer_after_s: for how long it must be below.
-        overload_s: beyond the apparent power rating in an island until it trips.
+        overload_s: beyond the apparent power rating in an island until it trips; and of a surplus that the
+            highest frequency does not take away.
         synchronise_s: of the slip that brings the island in phase with the grid.
         return_gap_s: dead time of the load on the way back; zero: the switch makes before it breaks.
+        shift_hz_per_s: how fast the island's frequency rises at a surplus of the apparent power rating, for
+            solar arrays to give less; the default is the plant's own, whose reason stands at its
+            ``ConverterSpec``.
+        most_shift_hz: by which it rises at most; zero: it does not.
     """
 
     is_possible: bool
@@ -156,6 +161,8 @@ class Island(Part):
     overload_s: Positive
     synchronise_s: Positive
     return_gap_s: NonNegative = 0.0
+    shift_hz_per_s: Positive = 1.4
+    most_shift_hz: NonNegative = 1.5
 
 
 class EnterService(Part):

@@ -27,10 +27,10 @@ def array(seed=1, **solar):
     return SolarArray(SolarSpec(**solar), seed, NOMINAL_V, 60.0)
 
 
-def plant(*, power_w=2000.0, is_on=True, kind=LoadKind.RESISTIVE, **solar):
+def plant(*, power_w=2000.0, is_on=True, kind=LoadKind.RESISTIVE, most_shift_hz=1.5, **solar):
     spec = PlantSpec(
         battery=BatterySpec(cells_in_parallel=67),
-        converter=ConverterSpec(starts_on=is_on, bms_timeout_s=None),
+        converter=ConverterSpec(starts_on=is_on, bms_timeout_s=None, most_shift_hz=most_shift_hz),
         load=LoadSpec(power_w=power_w, kind=kind),
         solar=SolarSpec(**solar),
     )
@@ -279,6 +279,13 @@ def test_a_surplus_that_no_frequency_takes_away_trips_the_converter_before_the_b
     assert rig.load.is_dead
     # 7 kW of surplus let the frequency rise by 1 Hz each second.
     assert rig.converter.tripped_s == pytest.approx(20.0 + 1.6 + rig.spec.converter.overload_s, abs=0.2)
+
+
+def test_a_converter_that_shifts_no_frequency_trips_on_a_surplus_after_its_time():
+    rig = full_island(most_shift_hz=0.0)
+    rig.advance(40.0)
+    assert rig.converter.alarms == {"surplus"}
+    assert rig.converter.tripped_s == 20.0 + rig.spec.converter.overload_s
 
 
 def test_a_shedding_island_goes_back_to_the_mains_and_the_sun_with_it():
