@@ -274,6 +274,8 @@ def _bms(product: ProductFile) -> BmsSpec:
             discharge_resistance_ohm=precharge.discharge_resistance_ohm,
         ),
         fuse=FuseSpec(melting=bms.fuse.melting, cooling_s=bms.fuse.cooling_s) if bms.fuse else None,
+        string_window_fraction=bms.string_window_fraction,
+        string_window_current_a=bms.string_window_current_a,
         insulation=_insulation(bms.insulation),
         strip=None
         if strip is None

@@ -346,7 +346,7 @@ class Precharge(Part):
 
 
 class Fuse(Part):
-    """The string's fuse.
+    """The fuse of each string.
 
     Attributes:
         melting: (current, time until it melts from cold); never below the first.
@@ -487,7 +487,10 @@ class Bms(Part):
         sensors: their errors.
         contactor: each of the three.
         precharge: of the DC link.
-        fuse: of the string; None: none.
+        fuse: of each string; None: none.
+        string_window_fraction: of the charge voltage limit, by which a string may be off the others' voltage
+            when it is closed onto them.
+        string_window_current_a: mean current of the closed strings, up to which another may be closed.
         insulation: of the string.
         balancing: of the cells; None: none.
         hydrogen: in the enclosure; None: nobody looks.
@@ -523,6 +526,9 @@ class Bms(Part):
     contactor: Contactor
     precharge: Precharge
     fuse: Fuse | None = None
+    # Half a per cent is ours, 20 A is foxBMS 2's; a product of one string has no use for them.
+    string_window_fraction: Fraction = 0.005
+    string_window_current_a: Positive = 20.0
     insulation: Insulation
     balancing: Balancing | None = None
     hydrogen: Hydrogen | None = None
