@@ -235,6 +235,10 @@ class BmsSpec:
     back by its hysteresis for ``limit_recovery_s``; beyond ``*_alarm`` for ``alarm_delay_s`` it raises the
     alarm and opens the contactors. Alarms latch until the contactors are told to close.
 
+    The defaults are ours: a 48 V string of 16 cells of LFP with its 200 A, wide enough for a test to need few
+    of its own. Below 0 degC it does nothing, since LFP plates lithium when it is charged there. A product's
+    levels are its file's.
+
     Attributes:
         charge_voltage_limit_v: string voltage that it asks a charger to hold.
         discharge_voltage_limit_v: string voltage below which it asks to stop.
@@ -320,7 +324,7 @@ class BmsSpec:
     over_temperature_limit_degc: float = math.inf
     over_temperature_alarm_degc: float = 58.0
     under_temperature_warning_degc: float = 2.0
-    under_temperature_limit_degc: float = -math.inf
+    under_temperature_limit_degc: float = 0.0
     under_temperature_alarm_degc: float = -20.0
     voltage_hysteresis_v: float = 0.02
     current_hysteresis_factor: float = 0.02

@@ -108,6 +108,17 @@ def test_zinc_halogen_rises_29_6_mv_a_decade():
     assert zinc.ocv_v((1.0 - 0.001) / 1.999) == pytest.approx(1.82, abs=1e-5)
 
 
+def test_resistance_is_held_beyond_its_table():
+    """As the model says of itself: 10 degC is the coldest point that is published."""
+
+    def drop_v(degc):
+        cell = one_cell(soc=0.5, temperature_degc=degc)
+        return cell.voltage_at_v(0.0) - cell.voltage_at_v(1.0)
+
+    assert drop_v(-20.0) == pytest.approx(drop_v(10.0), rel=1e-9)
+    assert drop_v(10.0) > 1.3 * drop_v(25.0)
+
+
 def test_self_discharge_alone_empties_at_its_rate():
     cell = one_cell(soc=0.8, chemistry="zinc_halogen")
     for _ in range(24 * 60):

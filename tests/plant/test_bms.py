@@ -253,6 +253,14 @@ def test_a_delay_ends_at_its_exact_instant_however_seldom_somebody_looks():
     assert positive.time_s == pytest.approx(5.0 + 0.7 + 0.025, abs=1e-9)
 
 
+def test_a_battery_whose_levels_nobody_gave_is_not_charged_below_freezing():
+    rig = RigPlant(replace(SPEC, ambient_degc=-10.0, battery=replace(SPEC.battery, temperature_degc=-10.0)))
+    rig.advance(5.0)
+    assert rig.bms.limits == {"under_temperature"}
+    assert rig.bms.charge_current_limit_a == 0.0
+    assert not rig.bms.alarms
+
+
 @pytest.mark.parametrize(
     ("degc", "limits"),
     [(52.9, set()), (53.1, {"over_temperature"}), (0.9, set()), (-0.1, {"under_temperature"})],
