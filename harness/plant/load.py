@@ -204,6 +204,8 @@ class CriticalLoad:
             elif held("back", self._now_s, spec.restart_delay_s, is_true=self.is_off and not is_dead):
                 self.is_off = False
                 self._has_voltage = False
+                # What falls back at once waits as long again.
+                self._timers.clear("back")
                 self._retune()
         is_fed = not is_dead and not self.is_off
         if is_fed and not self._has_voltage and self._now_s > 0.0:

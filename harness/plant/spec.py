@@ -235,8 +235,8 @@ class LoadSpec:
         inrush_factor: inductive current on energising, of the load's current at nominal voltage; on a jump of
             the supply's angle by d it is |sin(d / 2)| of that, as the flux of a core is off by.
         inrush_time_constant_s: of its exponential decay.
-        restart_delay_s: what died draws nothing until its voltage was back for so long; None: it never stops
-            by itself, and draws again in the instant in which there is voltage.
+        restart_delay_s: above zero; what died draws nothing until its voltage was back for so long; None: it
+            never stops by itself, and draws again in the instant in which there is voltage.
         hold_up_s: for how long it lives below the dead level, with a restart delay alone.
         rlc: a parallel RLC load beside it, for islands.
     """
@@ -265,7 +265,7 @@ class LoadSpec:
         for key in ("power_w", "dead_below_pu", "dead_band_pu", "inrush_factor", "hold_up_s"):
             _check("load", key, getattr(self, key))
         if self.restart_delay_s is not None:
-            _check("load", "restart_delay_s", self.restart_delay_s)
+            _check("load", "restart_delay_s", self.restart_delay_s, above=0.0)
         if not 0.0 < self.power_factor <= 1.0:
             raise ValueError(f"load: power_factor={self.power_factor}; allowed above 0 up to 1")
 

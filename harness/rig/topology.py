@@ -94,8 +94,8 @@ class CriticalLoad(Part):
         is_capacitive: whether its current leads.
         inrush_factor: inductive current on energising, of its own current.
         inrush_time_constant_s: of its decay.
-        restart_delay_s: what died draws nothing until its voltage was back for so long; left out, it never
-            stops by itself.
+        restart_delay_s: above zero; what died draws nothing until its voltage was back for so long; left out,
+            it never stops by itself.
         hold_up_s: for how long it lives without voltage.
         rlc: a resonant load beside it.
     """
@@ -106,7 +106,7 @@ class CriticalLoad(Part):
     is_capacitive: bool = False
     inrush_factor: NonNegative = 0.0
     inrush_time_constant_s: Positive = 0.05
-    restart_delay_s: NonNegative | None = None
+    restart_delay_s: Positive | None = None
     hold_up_s: NonNegative = 0.0
     rlc: ResonantLoad | None = None
 

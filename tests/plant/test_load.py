@@ -182,7 +182,7 @@ def test_no_more_power_than_a_line_can_carry(line_ohm):
 @pytest.mark.parametrize(
     ("line_ohm", "power_w", "level"), [(0.1, 12_000.0, 0.54), (0.1, 6000.0, 0.51), (1.0, 12_000.0, 1.0)]
 )
-@pytest.mark.parametrize("restart_delay_s", [None, 0.0, 1.0])
+@pytest.mark.parametrize("restart_delay_s", [None, 0.05, 1.0])
 def test_what_a_weak_source_does_not_carry_is_dead_and_the_energy_balances(
     line_ohm, power_w, level, restart_delay_s
 ):
@@ -202,6 +202,22 @@ def test_what_a_weak_source_does_not_carry_is_dead_and_the_energy_balances(
     assert not rig.load.is_dead
     assert rig.load.power_w == pytest.approx(500.0)
     assert rig.balance().residual_fraction < 1e-6
+
+
+@pytest.mark.parametrize("hold_up_s", [0.0, 0.02])
+def test_an_impedance_that_a_weak_source_does_not_carry_tries_again_each_delay(hold_up_s):
+    spec = PlantSpec(
+        grid=GridSpec(source_resistance_ohm=1.0, source_reactance_ohm=1.0),
+        load=LoadSpec(power_w=9000.0, dead_below_pu=0.85, restart_delay_s=1.0, hold_up_s=hold_up_s),
+    )
+    rig = RigPlant(spec)
+    rig.advance(10.5)
+    assert rig.load.is_off
+    # What is carried meanwhile is carried for the hold-up of each try, at 0.80 pu.
+    tries, level = 1 + int(10.5 / (1.0 + hold_up_s)), rig.spec.load.nominal_voltage_v
+    carried_w = 9000.0 / abs(1.0 + (1.0 + 1.0j) * 9000.0 / 3.0 / level**2) ** 2
+    assert rig.totals("load_ac").energy_out_j == pytest.approx(tries * hold_up_s * carried_w, rel=1e-6)
+    assert rig.balance().residual_fraction < 1e-9
 
 
 def test_what_died_is_back_above_the_dead_band_and_not_within_it():
@@ -245,6 +261,7 @@ def test_a_slow_ramp_kills_and_revives_at_its_levels(kind):
         {"inrush_time_constant_s": 0.0},
         {"hold_up_s": math.nan},
         {"restart_delay_s": -1.0},
+        {"restart_delay_s": 0.0},
     ],
 )
 def test_impossible_loads_are_refused(bad):
