@@ -44,6 +44,18 @@ def files_of_the_project() -> Iterator[Path]:
                 yield path
 
 
+def test_every_model_of_the_plant_says_what_it_does_not_model():
+    """All but data, and the tools that models are made of."""
+    not_models = {"__init__", "bms_spec", "converter_spec", "spec", "curves", "keyed", "lines", "timers"}
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "harness" / "plant").rglob("*.py")
+        if path.stem not in not_models
+        and "Not modelled" not in (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+    ]
+    assert silent == []
+
+
 def test_the_files_that_the_tests_begin_with_are_there():
     assert [name for name in LONGEST_FIRST if not (ROOT / "tests" / name).exists()] == []
 

@@ -12,9 +12,8 @@ By use, half cycle by half cycle, after Naumann et al. (J. Power Sources 451 (20
     resistance = (a_R C + b_R) (c_R (DoD - 1/2)^3 + d_R) N
 
 Both losses add. Under changing conditions the loss goes on from what is lost, as if it had come about under
-the present
-ones: the squares of the losses add. A half cycle ends where the charge turns back by more than ``TURN`` of
-    capacity.
+the present ones: the squares of the losses add. A half cycle ends where the charge turns back by more than
+``TURN`` of capacity.
 
 Inactive metal (zinc): each unit of charge that goes in leaves a part behind; below a voltage it dissolves
 exponentially.

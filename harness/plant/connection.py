@@ -10,6 +10,9 @@ one does. A positive contactor that does not come apart leaves the current to th
 a rack has its own fuse: one that melts takes its string off the node. All strings share the contactors here.
 
 All of it happens at exact instants. The order within one instant is that of ``contactors``.
+
+Not modelled: contactors' and fuses' own resistance, the inductance of the loop, a link that leaks through
+open contactors, contactors of its own for each string (``rack`` has one each, without delay or wear).
 """
 
 from __future__ import annotations

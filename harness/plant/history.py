@@ -2,6 +2,9 @@
 
 The past is a list of stretches in which every phasor and every frequency runs linearly; a steady stretch is
 one entry however long it lasts. Energy and squares are the exact integrals over such stretches.
+
+Not modelled: harmonics and switching ripple, the way of DC voltage and current within a battery's step, which
+is straight here, and whatever is older than the bounded past.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
 with q linear in pieces, so the integral is quadratic in pieces and exact. After a step from a to b the mean
 crosses a level c at W (a - c) / (a - b). An impulse of the integral is a jump of the angle where q is a
 frequency in turns a second: 20 degrees read as 3.3 Hz in one cycle of 60 Hz, and as 0.67 Hz in five.
+
+Not modelled: samples within the window, harmonics, noise, the resolution of what is measured.
 """
 
 from __future__ import annotations

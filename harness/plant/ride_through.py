@@ -5,6 +5,8 @@ converter ceases and trips; within a *band* it operates in a mode; until the end
 and behind it it may (``trips_when_permitted``: the worst unit that still conforms).
 
 Japanese numbers are from memory of JEAC 9701 unless said otherwise, and were never checked against its text.
+
+Not modelled: how many disturbances in a row must be ridden through, and how far apart.
 """
 
 from __future__ import annotations
@@ -300,13 +302,14 @@ def ieee1547_category_3(*, widest_under_voltage: bool = False) -> RideThrough:
 
 
 def japan_frt(frequency_hz: float) -> RideThrough:
-    """Japanese FRT behaviour and usual relays; from memory of JEAC 9701, never checked against its text.
+    """Japanese FRT behaviour and relays; from memory of JEAC 9701, never checked against its text.
 
     Continues down to a residual of 20 %, blocks below it, and is back at 80 % within 0.8 s of recovery then.
-    Relays as usual in Japan: OVR 115 % 1 s, UVR 80 % 1 s, OFR 51.5 or 61.8 Hz and UFR 47.5 or 57.0 Hz, 1 s.
-    51.5, 61.8 and 47.5 Hz are those of JEAC 9701-2019 as an excerpt gives them. The duty is a sag of 0.3 s to
-    any residual (1.0 s for single-phase units). The angle of a two-phase short may jump by 41 degrees, of
-    which the positive sequence moves by less.
+    Relays: OVR 115 % 1 s and UVR 80 % 1 s, as usual in Japan; OFR 51.5 or 61.8 Hz and UFR 47.5 or 57.0 Hz for
+    1 s. 51.5, 61.8 and 47.5 Hz are those of JEAC 9701-2019 as an excerpt gives them, and wider than the 51.0
+    and 61.2 Hz that units are usually set to. The duty is a sag of 0.3 s to any residual
+    (1.0 s for single-phase units). The angle of a two-phase short may jump by 41 degrees, of which the
+    positive sequence moves by less.
 
     Args:
         frequency_hz: 50 or 60.

@@ -7,6 +7,9 @@ is constant. While nothing moves on the AC side it stands: phasors are not solve
 past goes on, and a step is the battery's alone. Halving all steps moves state of charge by less than 1e-6,
 string voltage by less than 0.1 mV and energies by less than 1e-4; looking more often does no more than that.
 A limit of the battery that cuts the power is held to 2e-5 of the largest DC current.
+
+Not modelled: cables between battery and converter, an ambient that follows what the devices give off, AC
+ripple in the battery.
 """
 
 from __future__ import annotations

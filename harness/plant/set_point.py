@@ -4,6 +4,8 @@
     response  tau d/dt response = ramped - response,  tau = Tr / 2.303 (90 % of a step at Tr: IEEE 1547-2018)
 
 Both are exact in any step in which the ramp does not end; its end is an event.
+
+Not modelled: dead time between command and ramp, the command's resolution, a ramp that depends on voltage.
 """
 
 from __future__ import annotations

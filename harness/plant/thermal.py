@@ -7,8 +7,7 @@ A cell of warmth w above ambient stands in a module of warmth m:
 
 Without modules m is zero throughout, and G is the cells' own conductance to ambient. The sums of all modules
 follow the same two equations, so that three decaying exponentials and their three responses to the string's
-heat tell every cell's
-warmth: ``w = own d + share F`` for each, with d = exp(-rate t), and dF/dt = P - rate F.
+heat tell every cell's warmth: ``w = own d + share F`` for each, with d = exp(-rate t) and dF/dt = P - rate F.
 
 A cell that is cooled worse keeps its time constant (its heat capacity counts as smaller by as much): what
 differs is how far it warms. Not modelled: heat between neighbouring cells and between modules, air that warms

@@ -11,11 +11,9 @@ does not fit into what is left of the span gets the edge that is nearest to it.
     2  island            without mains the battery carries demand - solar, whatever it costs
     3  full, reserve     state of charge after the interval stays between reserve and full
     4  contract          mean import of the running demand window (30 min in Japan, by the clock) stays below
-    the
-                         contract: import <= (contract window - imported so far) / what is left of the window
+                         the contract: import <= (contract window - imported so far) / what is left of it
     5  export            beyond its limit what the sun gives goes into the battery, else it is curtailed; a
-    battery
-                         never discharges into the grid
+                         battery never discharges into the grid
     6  ramp              the grid's power moves no faster than this
 
 Within the span it takes what it wants: up to the reserve from the grid; what the forecast says will be

@@ -5,8 +5,7 @@
 
 Charging holds its power until U reaches E1, then U. A step of constant power is made with the current at its
 middle: second order. With a constant power the time from one state to another has a closed form, by which
-    tests
-judge it: with u = E(s), r = sqrt(u² - 4 R P) and k = (E1 - E0) / Q
+tests judge it: with u = E(s), r = sqrt(u² - 4 R P) and k = (E1 - E0) / Q
 
     t = (F(u1) - F(u2)) / (2 k P)        F(u) = (u² + u r - 4 R P ln(u + r)) / 2
 

@@ -6,8 +6,10 @@ as nothing happens. Within a step the bus follows ``bus``'s closed form, packs g
 rectifiers a mean one. Halving all steps moves bus voltages by less than 1 mV, times by less than 10 us,
 energies by less than 1e-4 and states of charge by less than 1e-5.
 
-The mains are stiff: ``grid`` shows its EMF at the rectifiers. Equations and what is left out: in the modules
-beside this one.
+The mains are stiff: ``grid`` shows its EMF at the rectifiers. Equations: in the modules beside this one.
+
+Not modelled, beside what those leave out: impedance of the mains, current in the neutral, heat, air and fans,
+voltage that differs from server to server, anything that talks to the shelf or the modules.
 """
 
 from __future__ import annotations

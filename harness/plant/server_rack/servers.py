@@ -6,8 +6,7 @@ has been good for a while. Below the throttle's level it cuts its own power; so 
 outside.
 
 Numbers: ``spec``. Not modelled: the power's way over milliseconds after a throttle, inrush at the closing of
-    the
-input, what a reset does to the work, efficiency of the server's own converters over load.
+the input, what a reset does to the work, efficiency of the server's own converters over load.
 """
 
 from __future__ import annotations
