@@ -171,7 +171,7 @@ def test_it_learns_the_peak_and_is_ready_for_it_the_next_day():
 def cloudy(days, seed):
     """100 kW in Osaka at midsummer, the power each five minutes."""
     spec = SolarSpec(rated_dc_w=120_000.0, rated_ac_w=100_000.0, interval_s=300.0)
-    array = SolarArray(spec, seed, 115.47)
+    array = SolarArray(spec, seed, 115.47, 60.0)
     return through([(300.0 * k, array.available_w(300.0 * k)) for k in range(days * 288 + 1)])
 
 
