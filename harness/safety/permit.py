@@ -14,6 +14,7 @@ ENERGISES: Mapping[str, frozenset[str]] = {
     "inverter": frozenset({"turn_on", "set_power_w"}),
     "grid_source": frozenset({"turn_on", "set_voltage_v", "set_frequency_hz", "start_profile"}),
     "fault_inserter": frozenset({"insert"}),
+    "energy_manager": frozenset({"turn_on"}),  # it commands the battery from then on
     "safety_inputs": frozenset({"set_output"}),
 }
 """Commands that may bring energy onto the rig, by role. All others switch off, measure or prepare."""
