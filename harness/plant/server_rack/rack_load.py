@@ -31,6 +31,9 @@ SOON_S = 1e-6
 JUMP_PU = 0.01
 """Change of the voltage, in per unit, that the load is renewed for; what its own power makes is less."""
 
+CATCH_UP = 1.1
+"""At most so many times its power while it makes good what was not said: a line carries no burst (ours)."""
+
 SAME_W = 0.05
 """The rig's load is left alone where it would change by less."""
 
@@ -87,6 +90,11 @@ class RackLoad(CriticalLoad):
             # The rig may be done with this instant.
             self.plan(now_s + SOON_S)
 
+    def see(self, terminal_v: Triple) -> None:
+        """Let the rack see, on a line that cannot carry it, what its current leaves of the voltage."""
+        one, two, three = (min(volts, live_v) for volts, live_v in zip(terminal_v, self.live_v, strict=True))
+        super().see((one, two, three))
+
     def couple(self) -> None:
         """Bring the rack to the rig's present, renew the power, and plan the next time."""
         now_s, rack = self._rig.now_s, self.rack
@@ -98,7 +106,7 @@ class RackLoad(CriticalLoad):
         interval_s = RESTLESS_S if rack.is_moving or abs(power_w - self.power_setpoint_w) > 1.0 else QUIET_S
         interval_s = min(interval_s, max(rack.next_event_s - now_s, RESTLESS_S))
         owed_j = sum(unit.input_j for unit in rack.rectifiers) - self._told_j
-        power_w = max(power_w + owed_j / interval_s, 0.0) if power_w > 0.0 else 0.0
+        power_w = min(max(power_w + owed_j / interval_s, 0.0), CATCH_UP * power_w)
         if abs(power_w - self.power_setpoint_w) > SAME_W:
             self.set_power_w(power_w)
         self.plan(now_s + interval_s)

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.plant import BatterySpec, ConverterSpec, LoadSpec, PlantSpec, RigPlant
+from harness.plant import BatterySpec, ConverterSpec, GridSpec, LoadSpec, PlantSpec, RigPlant
 from harness.plant.server_rack import RackPlant, Swing, hang_on, orv3_rack, steady
+from harness.roles import GridStep
 
 RIG = PlantSpec(
     battery=BatterySpec(cells_in_parallel=67),
@@ -39,6 +40,24 @@ def test_energy_at_the_node_is_the_energy_into_the_rack(frequency_hz):
     node_j = rig.totals("load_ac").energy_out_j
     assert node_j == pytest.approx(rack.balance().in_j, rel=1e-3)
     assert rack.balance().residual_fraction < 1e-3
+    assert rig.balance().residual_fraction < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("line_ohm", "level", "is_carried"),
+    [(0.1, 0.9, True), (0.2, 0.95, True), (0.3, 0.9, False), (0.6, 0.5, False)],
+)
+def test_behind_a_weak_line_the_rack_has_what_the_line_carries(line_ohm, level, is_carried):
+    """Rectifiers that stop at 0.85 pu, and 6.2 kW that take 0.03 pu at 0.1 + 0.1j ohm."""
+    source = GridSpec(source_resistance_ohm=line_ohm, source_reactance_ohm=line_ohm)
+    rig, rack, load = stand(rig=replace(RIG, grid=source, converter=ConverterSpec(bms_timeout_s=None)))
+    rig.grid.play([GridStep(5.0, (1.0,) * 3, 60.0), GridStep(20.0, (level,) * 3, 60.0)])
+    rig.advance(4.9)
+    assert load.power_w == pytest.approx(rack.ac_power_w, rel=1e-3)
+    rig.advance(20.0)
+    assert any(module.discharges for module in rack.modules) is not is_carried
+    assert rack.resets == 0
+    assert rig.totals("load_ac").energy_out_j == pytest.approx(rack.balance().in_j, rel=3e-3)
     assert rig.balance().residual_fraction < 1e-3
 
 
