@@ -191,15 +191,14 @@ class Conductor:
         kept: list[pytest.Item] = []
         left: list[pytest.Item] = []
         for item in items:
-            spec = spec_of(getattr(item, "function", None))
+            spec = _spec(item)
             (left if spec is not None and wanted and spec.plan_id not in wanted else kept).append(item)
         if left:
-            self.left_out = sorted({spec.plan_id for item in left if (spec := _spec(item))})
-            here = {spec.plan_id for item in kept if (spec := _spec(item))}
+            self.left_out = sorted(_plan_ids(left))
             # Two plans of one kind are alike in four letters of five.
             alike = {
                 each: get_close_matches(each, self.left_out, n=1, cutoff=0.81)
-                for each in sorted(wanted - here)
+                for each in sorted(wanted - _plan_ids(kept))
             }
             self.misspelt = [
                 f"{each!r}; did you mean {meant[0]!r}?" for each, meant in alike.items() if meant
@@ -410,6 +409,10 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 def _spec(item: pytest.Item) -> PlanSpec | None:
     return spec_of(getattr(item, "function", None))
+
+
+def _plan_ids(items: Iterable[pytest.Item]) -> set[str]:
+    return {spec.plan_id for item in items if (spec := _spec(item)) is not None}
 
 
 def plan_run(request: pytest.FixtureRequest) -> PlanRun:

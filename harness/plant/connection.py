@@ -93,8 +93,8 @@ class Connection:
             for name in ("negative", "precharge", "positive")
         )
         self.contactors = (self.negative, self.precharge, self.positive)
-        count = len(string.string_currents_a) if spec.fuse is not None else 0
-        self.fuses = tuple(Fuse(spec.fuse) for _ in range(count) if spec.fuse is not None)
+        fuse = spec.fuse
+        self.fuses = () if fuse is None else tuple(Fuse(fuse) for _ in string.string_currents_a)
         self.link = DcLink(spec.precharge, self._note)
         self.stage = Stage.OPEN
         self.is_closed = False

@@ -75,7 +75,7 @@ class LiveView:
         self.rig_s, self.declared_s = 0.0, declared_s or 0.0
         self.values.clear()
         self._began_s, self._drawn_s = self.real(), -1.0
-        if self._is_live():
+        if _is_live(self.stream, self.is_terminal):
             from rich.live import Live  # noqa: PLC0415 - 60 ms, and only for people who watch
 
             self._live = Live(
@@ -120,7 +120,7 @@ class LiveView:
 
     def note(self, word: str, words: str) -> None:
         """Leave a line; beside those of the plans: what went wrong when the bench closed."""
-        if self._is_live():
+        if _is_live(self.stream, self.is_terminal):
             from rich.text import Text  # noqa: PLC0415 - with begin
 
             line = Text.assemble((f"{word:<13}", STYLES[TONES.get(word, "F")]), words)
@@ -163,8 +163,22 @@ class LiveView:
         speed = self.rig_s / real
         return f"{figure(speed, speed)} x real time"
 
-    def _is_live(self) -> bool:
-        return self.stream.isatty() if self.is_terminal is None else self.is_terminal
+
+def _is_live(stream: TextIO, is_terminal: bool | None) -> bool:
+    """Whether somebody watches: the stream's own word, where nobody else has one."""
+    return stream.isatty() if is_terminal is None else is_terminal
+
+
+def _write_lines(lines: Sequence[str], stream: TextIO, *, is_live: bool) -> None:
+    """Write lines that nobody may miss: red where somebody watches, plain in a log."""
+    if not is_live:
+        stream.writelines(f"{line}\n" for line in lines)
+        return
+    from rich.text import Text  # noqa: PLC0415 - only for people who watch
+
+    console = _console(stream)
+    for line in lines:
+        console.print(Text(line, STYLES["F"]), soft_wrap=True)
 
 
 def _console(stream: TextIO) -> Console:
@@ -206,22 +220,15 @@ def write_unsafe(live: tuple[str, ...], rig: str, stream: TextIO, *, is_terminal
     """Write what is live and what to do where a rig was left unsafe; nothing where it was not."""
     lines = unsafe_lines(live, rig)
     if lines:
-        stream.write("\n")
-    if lines and (stream.isatty() if is_terminal is None else is_terminal):
-        from rich.text import Text  # noqa: PLC0415 - as in begin
-
-        for line in lines:
-            _console(stream).print(Text(line, STYLES["F"]), soft_wrap=True)
-    else:
-        stream.writelines(f"{line}\n" for line in lines)
-    stream.flush()
+        _write_lines(["", *lines], stream, is_live=_is_live(stream, is_terminal))
+        stream.flush()
 
 
 def write_summary(
     record: Record, report: Path | None, stream: TextIO, *, planned: int = 0, is_terminal: bool | None = None
 ) -> None:
     """Write the table of all plans, worst first, how many never began, and where the report is."""
-    live = stream.isatty() if is_terminal is None else is_terminal
+    live = _is_live(stream, is_terminal)
     rows = [_summary_row(plan) for plan in record.worst_first()]
     if live:
         _draw(rows, stream)
@@ -235,10 +242,7 @@ def write_summary(
     stream.write(f"{unit} ({emulated}{record.subject['clock']} clock): {counts}\n")
     if record.seeded_faults:
         said = f"seeded faults: {', '.join(record.seeded_faults)}: these verdicts judge the plans, no product"
-        if live:
-            _console(stream).print(said, style="bold red", soft_wrap=True, markup=False)
-        else:
-            stream.write(f"{said}\n")
+        _write_lines([said], stream, is_live=live)
     if report is not None:
         stream.write(f"report: {report}\n")
     stream.flush()
