@@ -1,11 +1,16 @@
-"""Simulated seconds a second of a long charge, beside the floor that the bare libraries set.
+"""Simulated seconds a second of a long charge, beside two floors that the bare libraries set.
 
     python benchmarks/round_trip.py [--rounds 25] [--seconds 100] [--profile FILE]
 
-Floor: python-can on the loopback line, pymodbus's client and server, pyvisa-py's raw socket, in the same
-virtual loop, carrying as many bytes at the same times, and doing nothing with them. Rackproof: lab1 on its
-emulators, polled as ``fixtures/cycles.py`` polls a running charge, everything recorded. Both stay open, and
-take turns of a fraction of a second: a machine that grows busy slows both.
+Each side polls once a second over the same wires, as many bytes at the same times, in the same virtual loop.
+
+- Rackproof: lab1 on its emulators, polled as ``fixtures/cycles.py`` polls a running charge, everything
+  recorded.
+- Libraries on the rig: the same emulators and plant, driven by python-can, pymodbus's client and pyvisa-py's
+  raw socket, which do nothing with what they read. The ratio to it is what Rackproof adds to a bench.
+- Libraries alone: between static ends. The ratio to it holds the physics and the emulated devices too.
+
+All stay open, and take turns of a fraction of a second: a machine that grows busy slows all.
 """
 
 from __future__ import annotations
@@ -33,12 +38,13 @@ from pyvisa.constants import StatusCode
 
 from harness.clock import Cycle, VirtualLoop, now_s, real_s, rig_loop
 from harness.record.journal import Journal
-from harness.rig.bench import Bench, Setup, open_bench
+from harness.rig.bench import Bench, Setup, far_side, open_bench
 from harness.rig.files import load_product, load_rig
 from harness.wires.can import CanLine, LoopbackBus
 from harness.wires.traffic import LineTraffic, Traffic
 from rackproof_fixtures.steps import energise, hold_power
 
+ALONE, ON_THE_RIG, RACKPROOF = "libraries alone", "libraries on the rig", "Rackproof"
 GOAL = 1.3
 POLL_S = 1.0
 SETTLE_S = 30
@@ -118,62 +124,31 @@ class BareVisa:
         self._end.leave()
 
 
-class Floor:
-    """The same exchanges through bare libraries, between static ends."""
+class BareNear:
+    """What a script of the bare libraries has in its hands: a CAN bus, a Modbus client, a VISA resource."""
 
     def __init__(self) -> None:
         self.carried: Counter[str] = Counter()
         self._stack = contextlib.AsyncExitStack()
 
-    async def open(self) -> None:
-        loop = asyncio.get_running_loop()
-        line = CanLine("battery")
-        await line.open()
-        self._stack.push_async_callback(line.close)
-        buses = {node: LoopbackBus(line, node) for node in ("battery", "inverter", "near", "bystander")}
-        for bus in buses.values():
-            line.join(bus)
-            bus.on_message = self._hear
-        buses["bystander"].accepts = ()
-        senders = dict.fromkeys(FRAMES, buses["battery"])
-        senders |= {0x305: buses["near"], BYSTANDER: buses["bystander"]}
-        speaking = loop.create_task(self._speak(senders))
-        self._stack.callback(speaking.cancel)
-
-        registers = SimData(40000, count=2000, values=1234, datatype=DataType.REGISTERS)
-        server = ModbusTcpServer(SimDevice(1, [registers]), address=("127.0.0.1", 0))
-        await server.serve_forever(background=True)
-        self._stack.push_async_callback(server.shutdown)
-        listening: Any = server.transport
-        port = listening.sockets[0].getsockname()[1]
-        self._modbus = AsyncModbusTcpClient("127.0.0.1", port=port, retries=0)
+    async def connect(self, line: CanLine, modbus_port: int, visa_port: int) -> LoopbackBus:
+        """Open the near end of each wire; gives the bus, which hears all frames."""
+        self.bus = LoopbackBus(line, "near")
+        line.join(self.bus)
+        self.bus.on_message = self.hear
+        self._modbus = AsyncModbusTcpClient("127.0.0.1", port=modbus_port, retries=0)
         await self._modbus.connect()
         self._stack.callback(self._modbus.close)
-
-        instrument = await loop.create_server(BareInstrument, "127.0.0.1", 0)
-        self._stack.callback(instrument.close)
-        self._visa = BareVisa(instrument.sockets[0].getsockname()[1])
+        self._visa = BareVisa(visa_port)
         await self._visa.accepted()
         self._stack.callback(self._visa.close)
-        await self.run(SETTLE_S)
+        return self.bus
 
     async def close(self) -> None:
         await self._stack.aclose()
 
-    def _hear(self, message: can.Message) -> None:
+    def hear(self, message: can.Message) -> None:
         self.carried["CAN bytes heard"] += len(message.data)
-
-    async def _speak(self, senders: Mapping[int, LoopbackBus]) -> None:
-        loop = asyncio.get_running_loop()
-        start_s, count = loop.time(), 0
-        while True:
-            for identifier, length in FRAMES.items():
-                message = can.Message(
-                    timestamp=loop.time(), arbitration_id=identifier, is_extended_id=False, data=bytes(length)
-                )
-                senders[identifier].send(message)
-            count += 1
-            await asyncio.sleep(start_s + count * POLL_S - loop.time())
 
     async def run(self, seconds: int) -> None:
         carried, loop = self.carried, asyncio.get_running_loop()
@@ -185,6 +160,83 @@ class Floor:
                 answer = await self._modbus.read_holding_registers(address, count=count, device_id=1)
                 carried["registers read"] += len(answer.registers)
             await asyncio.sleep(start_s + number * POLL_S - loop.time())
+
+
+class Alone(BareNear):
+    """The libraries between static ends."""
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        line = CanLine("battery")
+        await line.open()
+        self._stack.push_async_callback(line.close)
+        buses = {node: LoopbackBus(line, node) for node in ("battery", "inverter", "bystander")}
+        for bus in buses.values():
+            line.join(bus)
+            bus.on_message = self.hear
+        buses["bystander"].accepts = ()
+
+        registers = SimData(40000, count=2000, values=1234, datatype=DataType.REGISTERS)
+        server = ModbusTcpServer(SimDevice(1, [registers]), address=("127.0.0.1", 0))
+        await server.serve_forever(background=True)
+        self._stack.push_async_callback(server.shutdown)
+        listening: Any = server.transport
+        instrument = await loop.create_server(BareInstrument, "127.0.0.1", 0)
+        self._stack.callback(instrument.close)
+        near = await self.connect(
+            line, listening.sockets[0].getsockname()[1], instrument.sockets[0].getsockname()[1]
+        )
+        senders = dict.fromkeys(FRAMES, buses["battery"]) | {0x305: near, BYSTANDER: buses["bystander"]}
+        speaking = loop.create_task(speak(senders))
+        self._stack.callback(speaking.cancel)
+        await self.run(SETTLE_S)
+
+
+class OnTheRig(BareNear):
+    """The libraries on lab1's emulators, under charge; nothing is recorded."""
+
+    async def open(self) -> None:
+        setup = lab1()
+        side = await self._stack.enter_async_context(far_side(setup))
+        async with open_bench(setup, emulate=True, side=side) as bench:
+            await charge(bench)
+        line = side.can_lines["battery_can"]
+        bystander = LoopbackBus(line, "bystander")
+        line.join(bystander)
+        bystander.accepts = ()
+        near = await self.connect(line, side.addresses["pcs_lan"][1], side.addresses["analyzer_lan"][1])
+        speaking = asyncio.get_running_loop().create_task(speak({0x305: near, BYSTANDER: bystander}))
+        self._stack.callback(speaking.cancel)
+        await self.run(SETTLE_S)
+
+
+async def speak(senders: Mapping[int, LoopbackBus]) -> None:
+    """Send each frame once a second."""
+    loop = asyncio.get_running_loop()
+    start_s, count = loop.time(), 0
+    while True:
+        for identifier, bus in senders.items():
+            data = bytes(FRAMES[identifier])
+            bus.send(
+                can.Message(timestamp=loop.time(), arbitration_id=identifier, is_extended_id=False, data=data)
+            )
+        count += 1
+        await asyncio.sleep(start_s + count * POLL_S - loop.time())
+
+
+def lab1(**recorded: Any) -> Setup:
+    """Set lab1 up on its emulators."""
+    return Setup(rig=load_rig("lab1"), product=load_product("lfp_rack"), f0_hz=50.0, seed=1, **recorded)
+
+
+async def charge(bench: Bench) -> None:
+    """Bring the rack to a charge, and the analyzer to an update and an integration a poll."""
+    inverter, analyzer = bench.role("inverter"), bench.role("power_analyzer")
+    await energise(bench.role("grid_source"), inverter, f0_hz=50.0)
+    power_w = bench.product.ratings.charge_power_w
+    await hold_power(inverter, -0.5 * power_w, tolerance_w=0.05 * power_w)
+    await analyzer.set_update_interval_s(POLL_S)
+    await analyzer.start_integration()
 
 
 class House:
@@ -204,11 +256,7 @@ class House:
             role("inverter"),
             role("power_analyzer"),
         )
-        await energise(role("grid_source"), self._inverter, f0_hz=50.0)
-        power_w = self._bench.product.ratings.charge_power_w
-        await hold_power(self._inverter, -0.5 * power_w, tolerance_w=0.05 * power_w)
-        await self._analyzer.set_update_interval_s(POLL_S)
-        await self._analyzer.start_integration()
+        await charge(self._bench)
         self._journal, self._lines = journal, self._bench.setup.traffic.lines
         far_side = self._bench.far_side
         assert far_side is not None
@@ -249,11 +297,7 @@ async def opened(folder: Path) -> AsyncIterator[tuple[Journal, Bench]]:
     """Open lab1 on its emulators, everything recorded."""
     journal = Journal(folder / "journal.jsonl")
     journal.open()
-    setup = Setup(
-        rig=load_rig("lab1"),
-        product=load_product("lfp_rack"),
-        f0_hz=50.0,
-        seed=1,
+    setup = lab1(
         observe=journal.reading,
         note=lambda name, at_s, asked: journal.event("command", {"command": name, "asked": asked}, at_s),
         traffic=Traffic(folder / "traffic"),
@@ -297,15 +341,15 @@ def _part(file: str) -> str:
 
 
 def main() -> None:
-    """Print both speeds, their ratio, and where Rackproof's time goes."""
-    parser = argparse.ArgumentParser(description="Simulated seconds a second, beside the floor.")
+    """Print the speeds, the ratios, and where Rackproof's time goes."""
+    parser = argparse.ArgumentParser(description="Simulated seconds a second, beside its floors.")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--seconds", type=int, default=100, help="simulated seconds of each turn")
     parser.add_argument("--profile", metavar="FILE", help="keep the profile of Rackproof's side")
     chosen = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sides: dict[str, Side] = {"floor": Floor(), "Rackproof": House(folder)}
+        sides: dict[str, Side] = {ALONE: Alone(), ON_THE_RIG: OnTheRig(), RACKPROOF: House(folder)}
         runners = {name: stack.enter_context(asyncio.Runner(loop_factory=VirtualLoop)) for name in sides}
         for name, side in sides.items():
             runners[name].run(side.open())
@@ -328,17 +372,21 @@ def main() -> None:
                 f" {min(speeds[name]):.0f} to {max(speeds[name]):.0f}), each {1e6 / medians[name]:.0f} us"
             )
             print(f"    of {carried}")
-        paired = statistics.median(
-            house / floor for floor, house in zip(took_s["floor"], took_s["Rackproof"], strict=True)
-        )
-        print(
-            f"ratio of the medians: {medians['floor'] / medians['Rackproof']:.2f},"
-            f" median of the ratios: {paired:.2f} (goal {GOAL})"
-        )
+        for floor, meaning in (
+            (ON_THE_RIG, f"what it adds to a bench; goal {GOAL}"),
+            (ALONE, "with all physics and emulated devices"),
+        ):
+            paired = statistics.median(
+                house / bare for bare, house in zip(took_s[floor], took_s[RACKPROOF], strict=True)
+            )
+            print(
+                f"{RACKPROOF} to {floor}: {medians[floor] / medians[RACKPROOF]:.2f} of the medians,"
+                f" {paired:.2f} median of the ratios ({meaning})"
+            )
 
         profile = cProfile.Profile()
         profile.enable()
-        runners["Rackproof"].run(sides["Rackproof"].run(5 * chosen.seconds))
+        runners[RACKPROOF].run(sides[RACKPROOF].run(5 * chosen.seconds))
         profile.disable()
         for name, side in sides.items():
             runners[name].run(side.close())
