@@ -256,7 +256,7 @@ class Driver:
                 )
             codes[first : first + piece] = np.frombuffer(block, dtype="<i2")
         step = channel.full_scale / points.CODES
-        return codes.astype(np.float64) * (-step if channel.is_reversed else step)
+        return np.multiply(codes, -step if channel.is_reversed else step, dtype=np.float64)
 
     async def _state(self) -> str:
         answer = (await self._wire.query(points.STATE)).strip().upper()

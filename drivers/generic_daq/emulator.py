@@ -245,10 +245,14 @@ class Emulator:
         count = until - capture.taken
         if count <= 0:
             return
-        for trace in capture.traces.values():
-            samples = self._plant.waveform(
-                trace.channel.quantity, capture.time_s(capture.taken), capture.rate_hz, count
-            )
+        traces = capture.traces.values()
+        sampled = self._plant.waveforms(
+            [trace.channel.quantity for trace in traces],
+            capture.time_s(capture.taken),
+            capture.rate_hz,
+            count,
+        )
+        for trace, samples in zip(traces, sampled, strict=True):
             trace.pieces.append(self._digitised(trace, samples))
         capture.taken = until
         wanted = max(0, until - capture.before) if capture.trigger is None else capture.trigger.first
@@ -266,9 +270,14 @@ class Emulator:
         offset = points.OFFSET_LIMIT * self._error("offset", channel.number)
         if channel.is_reversed != (self.swapped_sign and channel.quantity.endswith("_a")):
             gain = -gain
-        codes = np.rint((samples * (gain / trace.full_scale) + offset) * points.CODES)
-        trace.over.append(bool(np.any(np.abs(codes) > points.CLIPPED)))
-        return np.clip(codes, -points.CLIPPED, points.CLIPPED).astype(np.int16)
+        codes = samples * (gain / trace.full_scale * points.CODES)
+        codes += offset * points.CODES
+        np.rint(codes, out=codes)
+        is_over = len(codes) > 0 and max(-codes.min(), codes.max()) > points.CLIPPED
+        trace.over.append(bool(is_over))
+        if is_over:
+            np.clip(codes, -points.CLIPPED, points.CLIPPED, out=codes)
+        return codes.astype(np.int16)
 
     def _error(self, what: str, channel: int) -> float:
         """Draw an error of a channel, as a share of its limit."""

@@ -290,8 +290,8 @@ class Before:
     power_w: Measured
 
 
-def classify(given: Output, window: tuple[float, float], before: Before, of: Unit) -> tuple[Mode, ...]:
-    """Mode in each half cycle whose one-cycle window lies inside ``window`` (rig time).
+def classify(given: Output, window: tuple[float, float], before: Before, of: Unit) -> Mapping[Mode, int]:
+    """Half cycles in each mode that was shown, where one-cycle windows lie inside ``window`` (rig time).
 
     Carrying is looked for first. Ceased means next to no active current at the voltage that is left, and
     little Q; so a small power in a deep sag is not taken for none.
@@ -303,10 +303,12 @@ def classify(given: Output, window: tuple[float, float], before: Before, of: Uni
     carrying = _carrying(current, power, before, of)
     none_w = of.rated_va * np.maximum(of.ceased_active * volts / of.nominal_v, of.ceased_active / 10.0)
     ceased = (np.abs(power) <= none_w) & (np.abs(reactive) < of.ceased_reactive * of.rated_va)
-    return tuple(
-        Mode.CARRYING if carries else Mode.CEASED if ceases else Mode.PARTIAL
-        for carries, ceases in zip(carrying.tolist(), ceased.tolist(), strict=True)
-    )
+    counts = {
+        Mode.CARRYING: int(np.count_nonzero(carrying)),
+        Mode.CEASED: int(np.count_nonzero(ceased & ~carrying)),
+        Mode.PARTIAL: int(np.count_nonzero(~ceased & ~carrying)),
+    }
+    return {mode: count for mode, count in counts.items() if count}
 
 
 def _has_reference(before: Before, of: Unit) -> bool:
@@ -416,8 +418,8 @@ def examine(
         modes = classify(given, judged_s, before, of)
         bound_s = (judged_s[0], min(judged_s[1], permitted_s))
         bound = classify(given, bound_s, before, of)
-        wrong = sum(one not in allowed for one in bound)
-        if duty.is_beyond and wrong == 0 and any(one not in allowed for one in modes):
+        wrong = sum(count for shown, count in bound.items() if shown not in allowed)
+        if duty.is_beyond and wrong == 0 and any(shown not in allowed for shown in modes):
             is_tripped = True
         is_demanded = allowed == {Mode.CARRYING} and permitted_s > judged_s[0]
         found.append(
@@ -468,9 +470,9 @@ def _respond_s(table: SequenceTable, allowed: frozenset[Mode], cycle_s: float, *
     return table.restore_s if has_stopped else table.transient_cycles * cycle_s
 
 
-def _whole(modes: Sequence[Mode]) -> Mode:
-    kinds = set(modes)
-    return kinds.pop() if len(kinds) == 1 else Mode.PARTIAL
+def _whole(modes: Mapping[Mode, int]) -> Mode:
+    [*shown] = modes
+    return shown[0] if len(shown) == 1 else Mode.PARTIAL
 
 
 def _power_change(given: Output, end_s: float, before: Before, of: Unit) -> Measured:

@@ -10,10 +10,11 @@ A value stands at the centre of its window. A time that never came is infinite, 
 
 from __future__ import annotations
 
+import cmath
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from harness.readings import Measured, Waveform
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
+Signal = TypeVar("Signal", Floats, Complexes)
 
 Window = tuple[float, float]
 """From and to, in rig time."""
@@ -165,20 +167,38 @@ def _bridged(crossings: Floats, half_s: float) -> Floats:
     return np.array(marks)
 
 
-def _window_means(
-    signal: NDArray[np.float64 | np.complex128], waveform: Waveform, marks: Floats
-) -> Complexes:
-    """Mean of ``signal`` over each two neighbouring half cycles; exact for what is linear between samples."""
-    cumulative = np.empty(len(signal), dtype=signal.dtype)
-    cumulative[0] = 0.0
-    np.cumsum((signal[1:] + signal[:-1]) * 0.5, out=cumulative[1:])
-    position = np.clip((marks - waveform.start_s) * waveform.sample_rate_hz, 0.0, len(signal) - 1.0)
-    index = np.minimum(position.astype(np.int64), len(signal) - 2)
-    share = position - index
-    slope = signal[index + 1] - signal[index]
-    integral = cumulative[index] + share * signal[index] + 0.5 * share * share * slope
-    width = position[2:] - position[:-2]
-    return cast("Complexes", (integral[2:] - integral[:-2]) / width)
+_BLOCK = 1 << 15
+"""Samples that are worked on at a time, and stay in the processor's cache: minutes of samples go through in a
+third of the time. Ours."""
+
+
+def _window_means(signal: Callable[[slice], Signal], waveform: Waveform, marks: Floats) -> Signal:
+    """Mean over each two neighbouring half cycles; exact for what is linear between samples.
+
+    Args:
+        signal: what is to be averaged, for a stretch of samples.
+        waveform: one that was sampled with it.
+        marks: the half cycles.
+    """
+    last = len(waveform.samples) - 1
+    position = np.clip((marks - waveform.start_s) * waveform.sample_rate_hz, 0.0, float(last))
+    index = np.minimum(position.astype(np.int64), last - 1)
+    integrals, so_far = [], 0.0
+    for start in range(0, last, _BLOCK):
+        stop = min(start + _BLOCK, last)
+        block = signal(slice(start, stop + 1))
+        cumulative = np.empty_like(block)
+        cumulative[0] = so_far
+        np.cumsum((block[1:] + block[:-1]) * 0.5, out=cumulative[1:])
+        cumulative[1:] += so_far
+        of_block = slice(*np.searchsorted(index, (start, stop)))
+        at = index[of_block] - start
+        share = position[of_block] - index[of_block]
+        slope = block[at + 1] - block[at]
+        integrals.append(cumulative[at] + share * block[at] + 0.5 * share * share * slope)
+        so_far = cumulative[-1]
+    integral = np.concatenate(integrals)
+    return cast("Signal", (integral[2:] - integral[:-2]) / (position[2:] - position[:-2]))
 
 
 def _check_alike(waveforms: Sequence[Waveform]) -> Waveform:
@@ -229,7 +249,8 @@ def rms_half_cycle(
     """
     _check_alike([waveform])
     marks = half_cycle_marks(waveform, f0_hz) if marks is None else marks
-    squares = _window_means(waveform.samples * waveform.samples, waveform, marks).real
+    x = waveform.samples
+    squares = _window_means(lambda part: x[part] * x[part], waveform, marks)
     values = np.sqrt(np.maximum(squares, 0.0))
     return _series([waveform], marks, values, unit, gain_u=waveform.gain_u, offset_u=waveform.offset_u)
 
@@ -257,9 +278,7 @@ def rms_across_phases(voltages: Sequence[Waveform]) -> Series:
 def instantaneous_power_w(voltages: Sequence[Waveform], currents: Sequence[Waveform]) -> Series:
     """Sum over the phases of voltage times current, sample by sample."""
     first = _check_alike([*voltages, *currents])
-    total = np.zeros(len(first.samples))
-    for voltage, current in zip(voltages, currents, strict=True):
-        total += voltage.samples * current.samples
+    total = _products(voltages, currents, slice(None))
     gain_u, offset_u = _power_u(voltages, currents)
     step_s = 1.0 / first.sample_rate_hz
     return Series(
@@ -273,6 +292,14 @@ def instantaneous_power_w(voltages: Sequence[Waveform], currents: Sequence[Wavef
         offset_u,
         max(waveform.trigger_skew_s for waveform in (*voltages, *currents)),
     )
+
+
+def _products(voltages: Sequence[Waveform], currents: Sequence[Waveform], part: slice) -> Floats:
+    """Sum over the phases of voltage times current, for a stretch of samples."""
+    total = np.zeros(len(voltages[0].samples[part]))
+    for voltage, current in zip(voltages, currents, strict=True):
+        total += voltage.samples[part] * current.samples[part]
+    return total
 
 
 def _power_u(voltages: Sequence[Waveform], currents: Sequence[Waveform]) -> tuple[float, float]:
@@ -289,7 +316,7 @@ def _power_u(voltages: Sequence[Waveform], currents: Sequence[Waveform]) -> tupl
 
 
 def _rms(x: Floats) -> float:
-    return math.sqrt(float(np.mean(x * x)))
+    return math.sqrt(float(np.einsum("i,i", x, x)) / len(x))
 
 
 def power_one_cycle_w(
@@ -298,9 +325,9 @@ def power_one_cycle_w(
     """Active power of all phases, mean of one cycle, refreshed each half cycle."""
     first = _check_alike([*voltages, *currents])
     marks = half_cycle_marks(voltages[0], f0_hz) if marks is None else marks
-    power = instantaneous_power_w(voltages, currents)
-    values = _window_means(power.values, first, marks).real
-    return _series([*voltages, *currents], marks, values, "W", gain_u=power.gain_u, offset_u=power.offset_u)
+    values = _window_means(lambda part: _products(voltages, currents, part), first, marks)
+    gain_u, offset_u = _power_u(voltages, currents)
+    return _series([*voltages, *currents], marks, values, "W", gain_u=gain_u, offset_u=offset_u)
 
 
 def positive_sequence(
@@ -319,11 +346,19 @@ def positive_sequence(
     if len(waveforms) not in (1, 3):
         raise ValueError(f"{len(waveforms)} waveforms; one phase or three are allowed")
     marks = half_cycle_marks(first, f0_hz) if marks is None else marks
-    at_s = _sample_times_s(first)
-    turned = np.zeros(len(first.samples), dtype=np.complex128)
-    for phase, waveform in enumerate(waveforms):
-        turned += waveform.samples * (_A**phase)
-    turned *= np.exp(-2j * math.pi * f0_hz * at_s) * (math.sqrt(2.0) / len(waveforms))
+    turn = -2j * math.pi * f0_hz
+    # Each block's samples are turned back alike, but for the angle that it begins at.
+    turning = np.exp(turn / first.sample_rate_hz * np.arange(_BLOCK + 1))
+    turning *= math.sqrt(2.0) / len(waveforms)
+
+    def turned(part: slice) -> Complexes:
+        begins = cmath.exp(turn * (first.start_s + part.start / first.sample_rate_hz))
+        total = np.zeros(part.stop - part.start, dtype=np.complex128)
+        for phase, waveform in enumerate(waveforms):
+            total += waveform.samples[part] * (begins * _A**phase)
+        total *= turning[: len(total)]
+        return total
+
     return (marks[2:] + marks[:-2]) / 2.0, _window_means(turned, first, marks)
 
 

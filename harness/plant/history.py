@@ -9,7 +9,6 @@ is straight here, and whatever is older than the bounded past.
 
 from __future__ import annotations
 
-import cmath
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -247,32 +246,41 @@ class History:
         totals, last = self._closed[node], self._open
         return totals if last is None else _grown(totals, self._last_rates(last)[node], self.now_s)
 
-    def waveform(self, channel: str, start_s: float, sample_rate_hz: float, count: int) -> FloatArray:
-        """Instantaneous values; the sample at a jump is the one after it.
+    def waveforms(
+        self, channels: Sequence[str], start_s: float, sample_rate_hz: float, count: int
+    ) -> list[FloatArray]:
+        """Instantaneous values of channels sampled together; the sample at a jump is the one after it.
 
         Raises:
             ValueError: no such channel, or a window that is not in the kept past.
         """
-        node, _, quantity = channel.partition(".")
-        is_dc = node == "battery_dc" and quantity in {"u_v", "i_a"}
-        if not is_dc and not (node in self._nodes and quantity in AC_CHANNELS):
-            raise ValueError(
-                f"plant: no channel {channel!r}; there are {', '.join(self._nodes)} with "
-                f"{', '.join(AC_CHANNELS)}, and battery_dc.u_v, battery_dc.i_a"
-            )
-        end_s = start_s + count / sample_rate_hz
-        ac = [*self._ac, self._open._replace(end_s=self.now_s)] if self._open else []
-        first_s = next((stretch.start_s for stretch in (self._dc if is_dc else ac)), 0.0)
-        # A nanosecond of slack: a window may end at now by another sum of the same durations.
-        if start_s < first_s - 1e-9 or end_s > self.now_s + 1e-9:
-            raise ValueError(
-                f"plant: waveform of {channel} from {start_s} s to {end_s} s; "
-                f"kept {first_s} s to {self.now_s} s"
-            )
         times_s = start_s + np.arange(count) / sample_rate_hz
-        if is_dc:
-            return _dc_samples(self._dc, times_s, end_s, quantity)
-        return _ac_samples(_within(ac, times_s, end_s), times_s, node, AC_CHANNELS[quantity])
+        end_s = start_s + count / sample_rate_hz
+        kept = [*self._ac, self._open._replace(end_s=self.now_s)] if self._open else []
+        ac = _within(kept, times_s, end_s)
+        sines: _Sines = {}
+        samples = []
+        for channel in channels:
+            node, _, quantity = channel.partition(".")
+            is_dc = node == "battery_dc" and quantity in {"u_v", "i_a"}
+            if not is_dc and not (node in self._nodes and quantity in AC_CHANNELS):
+                raise ValueError(
+                    f"plant: no channel {channel!r}; there are {', '.join(self._nodes)} with "
+                    f"{', '.join(AC_CHANNELS)}, and battery_dc.u_v, battery_dc.i_a"
+                )
+            first_s = next((stretch.start_s for stretch in (self._dc if is_dc else kept)), 0.0)
+            # A nanosecond of slack: a window may end at now by another sum of the same durations.
+            if start_s < first_s - 1e-9 or end_s > self.now_s + 1e-9:
+                raise ValueError(
+                    f"plant: waveform of {channel} from {start_s} s to {end_s} s; "
+                    f"kept {first_s} s to {self.now_s} s"
+                )
+            samples.append(
+                _dc_samples(self._dc, times_s, end_s, quantity)
+                if is_dc
+                else _ac_samples(ac, times_s, node, AC_CHANNELS[quantity], sines)
+            )
+        return samples
 
 
 _Rate = tuple[complex, Triple, Triple, float]
@@ -338,26 +346,35 @@ def _start(stretch: AcStretch | DcStretch) -> float:
     return stretch.start_s
 
 
-def _ac_samples(part: list[AcStretch], times_s: FloatArray, node: str, place: int) -> FloatArray:
+_Sines = dict[Turning, tuple[FloatArray, FloatArray]]
+"""Sine and cosine of an angle at the sampled times: what all channels that turn with it are made of."""
+
+
+def _ac_samples(
+    part: list[AcStretch], times_s: FloatArray, node: str, place: int, sines: _Sines
+) -> FloatArray:
     """sqrt(2) Im(phasor exp(j angle)): a voltage of phase 1 rises through zero at angle zero."""
     if not part:
         return np.zeros(0)
     if len(part) == 1 and part[0].is_sine(node):
         # Most windows; a sine costs a fifth of looking up each sample's phasor.
         only = part[0]
-        angle, hertz, _ = only.turning(node)
-        phasor = _phasor(only.after, 1, node, place)
-        first = 2.0 * math.pi * (angle % 1.0) + cmath.phase(phasor)
-        turned = np.sin((times_s - only.start_s) * (2.0 * math.pi * hertz) + first)
-        return np.asarray(math.sqrt(2.0) * abs(phasor) * turned, dtype=np.float64)
+        turning = only.turning(node)
+        if turning not in sines:
+            angle = (times_s - only.start_s) * (2.0 * math.pi * turning.from_hz)
+            angle += 2.0 * math.pi * (turning.turns % 1.0)
+            sines[turning] = np.sin(angle), np.cos(angle)
+        sine, cosine = sines[turning]
+        phasor = math.sqrt(2.0) * _phasor(only.after, 1, node, place)
+        return np.asarray(phasor.real * sine + phasor.imag * cosine, dtype=np.float64)
     starts_s = np.array([s.start_s for s in part])
     index = np.clip(np.searchsorted(starts_s, times_s, side="right") - 1, 0, len(part) - 1)
     durations_s = np.array([s.end_s - s.start_s for s in part])
-    turning = np.array([s.turning(node) for s in part])
+    turnings = np.array([s.turning(node) for s in part])
     since_s = times_s - starts_s[index]
     share = since_s / durations_s[index]
-    from_hz, to_hz = turning[index, 1], turning[index, 2]
-    turns = turning[index, 0] % 1.0 + since_s * (from_hz + 0.5 * share * (to_hz - from_hz))
+    from_hz, to_hz = turnings[index, 1], turnings[index, 2]
+    turns = turnings[index, 0] % 1.0 + since_s * (from_hz + 0.5 * share * (to_hz - from_hz))
     samples = np.zeros(len(times_s))
     for order in sorted(
         {1, *(order for s in part for flow in (s.before, s.after) for order, _ in flow.overtones)}

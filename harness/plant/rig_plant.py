@@ -17,7 +17,7 @@ from __future__ import annotations
 import cmath
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple, Protocol
@@ -193,7 +193,14 @@ class RigPlant:
         Raises:
             ValueError: no such channel, or a window that is not in the kept past.
         """
-        return self._history.waveform(channel, start_s, sample_rate_hz, count)
+        [samples] = self.waveforms([channel], start_s, sample_rate_hz, count)
+        return samples
+
+    def waveforms(
+        self, channels: Sequence[str], start_s: float, sample_rate_hz: float, count: int
+    ) -> list[FloatArray]:
+        """As ``waveform``, of channels sampled together: they share what their sines are made of."""
+        return self._history.waveforms(channels, start_s, sample_rate_hz, count)
 
     def balance(self) -> EnergyBalance:
         """Account for all energy since time zero."""

@@ -102,7 +102,7 @@ def revive(value: Any) -> Any:
     return value
 
 
-def digest(*parts: bytes) -> str:
+def digest(*parts: bytes | memoryview) -> str:
     """Hash ``parts`` in a row with SHA-256, as 64 hexadecimal digits."""
     made = hashlib.sha256()
     for part in parts:

@@ -168,10 +168,12 @@ def read_capture(path: Path) -> tuple[dict[str, Waveform], float | None]:
 
 def digest_of_capture(channels: Mapping[str, Waveform]) -> dict[str, str]:
     """Hash each waveform: start and rate as little-endian doubles, then the samples as such."""
+    import numpy as np  # noqa: PLC0415 - with pyarrow
+
     return {
         name: digest(
             struct.pack("<dd", each.start_s, each.sample_rate_hz),
-            each.samples.astype("<f8", copy=False).tobytes(),
+            np.ascontiguousarray(each.samples, dtype="<f8").data,
         )
         for name, each in sorted(channels.items())
     }

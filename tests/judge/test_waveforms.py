@@ -144,6 +144,23 @@ def test_positive_sequence_does_not_see_a_negative_one():
     assert np.abs(positive_sequence(swapped, 50.0)[1]).max() < 0.1
 
 
+@BOTH
+def test_a_long_recording_says_the_same_from_its_first_cycle_to_its_last(f0_hz):
+    """Samples are worked on in blocks, and windows reach over their ends."""
+    u = three(115.0, f0_hz, length_s=15.0, start_s=7.0)
+    i = three(20.0, f0_hz, -0.5, "i", length_s=15.0, start_s=7.0)
+    marks = half_cycle_marks(u[0], f0_hz, from_crossings=False)
+    apparent = 3 * 115.0 * 20.0
+    for found, expected in (
+        (rms_half_cycle(u[0], f0_hz, marks=marks), 115.0),
+        (power_one_cycle_w(u, i, f0_hz, marks=marks), apparent * math.cos(0.5)),
+        (reactive_power_one_cycle_var(u, i, f0_hz, marks=marks), apparent * math.sin(0.5)),
+    ):
+        assert found.values == pytest.approx(np.full(len(marks) - 2, expected), rel=2e-5)
+    _, phasors = positive_sequence(u, f0_hz, marks=marks)
+    assert np.ptp(np.angle(phasors)) < 1e-6
+
+
 def test_channels_that_were_not_sampled_together_are_refused():
     with pytest.raises(ValueError, match="not sampled together"):
         power_one_cycle_w([sine(100.0, 50.0)], [sine(10.0, 50.0, start_s=0.1)], 50.0)
