@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 
 from harness.plant.ageing import Ageing
 from harness.plant.chemistries import FARADAY_C_PER_MOL, Chemistry, load
-from harness.plant.curves import REACH_K, Curves, Line
+from harness.plant.curves import REACH_K, WINDOW, Curves, Line
 from harness.plant.keyed import normal
 from harness.plant.spec import BatterySpec
 from harness.plant.thermal import ThermalNetwork
@@ -61,6 +61,9 @@ WARMING_K = REACH_K
 
 _LEAK = 1e-4
 """State of charge that may leak or be bled between two looks."""
+
+_LEAST_S = 1e-6
+"""Part of a step that is not worth a look of its own: a microampere-hour at the largest currents; ours."""
 
 _IDLE_S = 21_600.0
 """Time between two looks at most: calendar ageing is then up to date to a thousandth of a year's."""
@@ -131,6 +134,7 @@ class BatteryString:
         *,
         place: int = 0,
         chemistry: Chemistry | None = None,
+        step_scale: float = 1.0,
     ) -> None:
         """Build it at time zero.
 
@@ -140,6 +144,7 @@ class BatteryString:
             seed: keys the spread between cells.
             place: which string of its rack it is.
             chemistry: other than that which ``spec`` names.
+            step_scale: of all that ends a stretch between two looks; for tests of the numerical error.
         """
         self.spec = spec
         self.chemistry: Chemistry = load(spec.chemistry) if chemistry is None else chemistry
@@ -158,7 +163,9 @@ class BatteryString:
         self._new_c = new_c * (1.0 + spread("capacity", spec.spread.capacity))
         self._new_mean_c = float(self._new_c.mean())
         self._new_scale = (1.0 + spread("resistance", spec.spread.resistance)) / spec.cells_in_parallel
-        self._tables = Curves(cell)
+        self._tables = Curves(cell, WINDOW * step_scale)
+        self._step_scale = step_scale
+        self._gases = cell.file.hydrogen is not None
         self._series_share = cell.series_share
         (self._share_1, self._tau_1), (self._share_2, self._tau_2) = (
             (branch.share, branch.time_constant_s) for branch in cell.file.resistance.branches
@@ -170,6 +177,8 @@ class BatteryString:
         self._gap_rate_per_c = 0.0 if gap is None else gap.rate / (new_c * spec.soh)
         metal = cell.file.inactive_metal
         self._strip_below_v = -math.inf if metal is None else metal.strip_below_v
+        # Each charge leaves metal behind: capacity follows it look by look.
+        self._plates = metal is not None
 
         self._ageing = Ageing(
             cell.file, count, soc=spec.soc, age_days=spec.age_days, full_cycles=spec.full_cycles
@@ -445,9 +454,15 @@ class BatteryString:
         if current_a * self._direction < 0.0:
             self._look_again(current_a)
             self._refresh()
+        direction, gone_c = self._direction, self._gone_c + current_a * duration_s
+        at_c = direction * gone_c
+        if at_c > self._end_c:
+            rest_s = (at_c - self._end_c) / abs(current_a)
+            if _LEAST_S < rest_s < duration_s - _LEAST_S:
+                return self._step_over(current_a, duration_s, rest_s)
         if duration_s != self._duration_s:
             self._note_duration(duration_s)
-        direction, before_v, one_v, two_v = self._direction, self._ocv_v, self._one_v, self._two_v
+        before_v, one_v, two_v = self._ocv_v, self._one_v, self._two_v
         full_v = current_a * self._resistance_ohm
         series_v = self._series_share * full_v
         final_1, final_2 = self._share_1 * full_v, self._share_2 * full_v
@@ -457,9 +472,8 @@ class BatteryString:
         drop_v = series_v + final_1 + self._mean_1 * swing_1 + final_2 + self._mean_2 * swing_2
         self.start_voltage_v = self._rest_v - one_v - two_v - series_v - current_a * self._connection_ohm
 
-        self._gone_c = gone_c = self._gone_c + current_a * duration_s
+        self._gone_c = gone_c
         self._passed_s = passed_s = self._passed_s + duration_s
-        at_c = direction * gone_c
         if at_c > self._next_c:
             self._pass_knots(at_c)
         self._ocv_v = after_v = self._line_v - gone_c * self._line_per_c - passed_s * self._line_per_s
@@ -485,6 +499,17 @@ class BatteryString:
             self._look_again(current_a)
         self._refresh()
         return out_j
+
+    def _step_over(self, current_a: float, duration_s: float, rest_s: float) -> float:
+        """Make a step in two: to the end of the stretch, where the lines bend, and on from a new look."""
+        first_j = self.step(current_a, duration_s - rest_s)
+        start_v = self.start_voltage_v
+        if self._gone_c != 0.0:
+            self._look_again(current_a)
+            self._refresh()
+        rest_j = self.step(current_a, rest_s)
+        self.start_voltage_v = start_v
+        return first_j + rest_j
 
     def _lose(self, current_a: float, duration_s: float) -> float:
         """Count charge that leaks, is bled or does not stay; returns the heat in the cells, in J."""
@@ -656,9 +681,7 @@ class BatteryString:
 
     def _begin(self, branches: tuple[FloatArray, FloatArray]) -> None:
         """Look anew after a change from outside."""
-        socs = self.cell_socs
-        self._note_age(socs)
-        self._look(socs, *branches, self.current_a)
+        self._look(self._note_age(self.cell_socs), *branches, self.current_a)
         self._refresh()
         self.touched = True
 
@@ -666,26 +689,36 @@ class BatteryString:
         socs, branches = self.cell_socs, self._cell_branches_v()
         thermal = self._thermal
         thermal.cells_k, thermal.modules_k = thermal.cells(), thermal.modules()
-        self._note_age(socs)
-        self._look(socs, *branches, current_a)
+        self._look(self._note_age(socs), *branches, current_a)
 
-    def _note_age(self, socs: FloatArray) -> None:
-        """Count what has passed since the look, and let the cells age where that is due."""
+    def _note_age(self, socs: FloatArray) -> FloatArray:
+        """Count what has passed since the look, and let the cells age where that is due.
+
+        Returns:
+            States of charge at the places, of the capacities that are left.
+        """
         _, per_c, _ = self._soc_line
-        self._ageing.move(-self._gone_c * per_c, self._flow_s)
+        charge = -self._gone_c * per_c
+        self._ageing.move(charge, self._flow_s)
         self._lived_s += self._passed_s
-        if self._lived_s >= (_STRIP_S if self._is_stripping else _AGEING_S):
-            self._live(socs)
+        if self._plates and charge > 0.0:
+            return self._live(socs, charge)
+        if self._lived_s >= self._step_scale * (_STRIP_S if self._is_stripping else _AGEING_S):
+            return self._live(socs, 0.0)
+        return socs
 
-    def _live(self, socs: FloatArray) -> None:
-        """Let the cells age to here."""
+    def _live(self, socs: FloatArray, charge: float) -> FloatArray:
+        """Let the cells age to here, and count a charge by the capacity that was left half-way through it."""
         self._ageing.live(
             socs, self._thermal.cells_k + self._ambient_degc, self.cell_voltages_v, self._lived_s
         )
         self._lived_s = 0.0
         before_c = self._capacity_c
+        stored_j = float(self._tables.energy_j_per_c(socs).dot(before_c))
         self._take_age()
-        self.ageing_j += float(self._tables.energy_j_per_c(socs).dot(before_c - self._capacity_c))
+        socs = socs + 0.5 * charge * (before_c / self._capacity_c - 1.0)
+        self.ageing_j += stored_j - float(self._tables.energy_j_per_c(socs).dot(self._capacity_c))
+        return socs
 
     def _take_age(self) -> None:
         self._capacity_c = self._new_c * (self._ageing.capacity + (self.spec.soh - 1.0))
@@ -714,7 +747,7 @@ class BatteryString:
         line = tables.line(socs, is_charging=is_charging)
         # The stretch ends where the resistance of a mean cell bends, unless that is very near.
         soc = float(socs.dot(self._weight))
-        ahead_soc = direction * tables.stretch(soc, is_charging=is_charging)
+        ahead_soc = direction * self._stretch(socs, soc, is_charging=is_charging)
         grid = tables.grid(np.array((socs, socs - ahead_soc)), is_charging=is_charging)
         ohms, ohms_per_k, is_bend = tables.resistance(grid, degc)
         ohm, ohm_ahead = ohms * scale
@@ -759,13 +792,20 @@ class BatteryString:
             float(ohms_per_k[0].dot(scale)) / self._count,
             thermal.warmth_k,
         )
-        far_k = self._count * (WARMING_K / 6.0 if is_bend else WARMING_K)
+        far_k = self._step_scale * self._count * (WARMING_K / 6.0 if is_bend else WARMING_K)
         self._warmth_range_k = (thermal.warmth_k - far_k, thermal.warmth_k + far_k)
 
         self._list_bends(line, abs(ahead_soc))
-        self._end_idle(float(leaks_per_s.max()), float(line.value.min()))
+        self._end_idle(current_a, socs, leaks_per_s, float(line.value.min()))
         self._ahead_ohm = ohm_ahead
         self._voltage_spans = None
+
+    def _stretch(self, socs: FloatArray, soc: float, *, is_charging: bool) -> float:
+        """State of charge that lines reach, for a mean cell."""
+        stretch = self._tables.stretch(soc, is_charging=is_charging)
+        if is_charging and self._gases:
+            return min(stretch, self._step_scale * self._tables.gassing_stretch(float(socs.max())))
+        return stretch
 
     def _bleed(self, rest_v: FloatArray, current_a: float, ohm: FloatArray) -> FloatArray | None:
         """Current through each bleed resistor; None where none is switched on."""
@@ -785,13 +825,20 @@ class BatteryString:
         found: FloatArray = heats_w / heats_w.sum()
         return found
 
-    def _end_idle(self, most_leak_per_s: float, lowest_v: float) -> None:
-        """Note until when nobody needs to look, were no current to flow."""
+    def _end_idle(self, current_a: float, socs: FloatArray, leaks_per_s: FloatArray, lowest_v: float) -> None:
+        """Note until when nobody needs to look, as long as no more than this current flows."""
+        most_leak_per_s = float(leaks_per_s.max())
         self._most_leak_a = most_leak_per_s * float(self._capacity_c.max())
         self._is_stripping = lowest_v < self._strip_below_v + 0.1
-        self._end_s = _STRIP_S if self._is_stripping else _IDLE_S
-        if most_leak_per_s > 0.0:
-            self._end_s = min(self._end_s, _LEAK / most_leak_per_s)
+        self._end_s = self._step_scale * (_STRIP_S if self._is_stripping else _IDLE_S)
+        if most_leak_per_s == 0.0:
+            return
+        self._end_s = min(self._end_s, self._step_scale * _LEAK / most_leak_per_s)
+        falls_per_s = leaks_per_s + current_a * self._per_c
+        # An empty cell leaks no more.
+        emptying = (socs > 0.0) & (socs < falls_per_s * self._end_s)
+        if emptying.any():
+            self._end_s = max(float((socs[emptying] / falls_per_s[emptying]).min()), _LEAST_S)
 
     def _find_spans(self) -> tuple[float, ...]:
         """Least and most, among the cells and as far as the lines of this look go.

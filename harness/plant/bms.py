@@ -83,6 +83,13 @@ _FORBIDS_DISCHARGE = frozenset(
 )
 
 
+NEAR_S = 0.1
+"""Until a cell reaches a level: from here on the step ends there, before half-way; ours."""
+
+LATE_S = 0.001
+"""How late a cell's level is judged: the shortest step before one; ours."""
+
+
 class BmsMode(Enum):
     """What the battery is being used for."""
 
@@ -338,7 +345,7 @@ class Bms:
 
     @property
     def step_hint_s(self) -> float:
-        """Step that halves the way to the next cell-voltage level; shorter while precharging."""
+        """Step half-way to the next cell-voltage level, and near it onto it; shorter while precharging."""
         if not self._is_calm:
             hint_s = self.connection.step_hint_s
             if hint_s < math.inf:
@@ -348,12 +355,12 @@ class Bms:
         if up > 0.0:
             for level_v in self._rising_levels_v:
                 if level_v > self._high_v:
-                    hint_s = min(hint_s, 0.5 * (level_v - self._high_v) / up)
+                    hint_s = min(hint_s, (level_v - self._high_v) / up)
         if down < 0.0:
             for level_v in self._falling_levels_v:
                 if level_v < self._low_v:
-                    hint_s = min(hint_s, 0.5 * (level_v - self._low_v) / down)
-        return max(hint_s, 0.02)
+                    hint_s = min(hint_s, (level_v - self._low_v) / down)
+        return max(0.5 * hint_s if hint_s > NEAR_S else hint_s, LATE_S)
 
     def close_contactors(self) -> None:
         """Forget latched alarms, precharge and close; a cause that is still there opens them again."""

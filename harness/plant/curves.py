@@ -14,6 +14,9 @@ FloatArray = NDArray[np.float64]
 WINDOW = 0.01
 """State of charge over which a secant stands for a curve, at most."""
 
+GASSING = 0.02
+"""Rise of the hydrogen's share of a charge current over which its mean stands for it, at most; ours."""
+
 NEAR = 5e-4
 """State of charge by which a bend is near: no stretch ends there."""
 
@@ -49,8 +52,8 @@ class Line:
 class Curves:
     """A chemistry's curves; beyond the last node of the open-circuit voltage the last line goes on."""
 
-    def __init__(self, cell: Chemistry) -> None:
-        self._cell = cell
+    def __init__(self, cell: Chemistry, window: float = WINDOW) -> None:
+        self._cell, self._window = cell, window
         self._nodes, self._node_v = cell.nodes, cell.node_v
         widths = np.diff(cell.nodes)
         self._slopes = np.diff(cell.node_v) / widths
@@ -135,13 +138,23 @@ class Curves:
         return low + rise * (degc - nodes[here]), rise, is_bend
 
     def stretch(self, soc: float, *, is_charging: bool) -> float:
-        """State of charge from here to the next bend of a curve on the even grid, no more than ``WINDOW``."""
+        """State of charge from here to the next bend of a curve on the even grid, no more than the window."""
         bends = self._grid_bends
         if is_charging:
             place = bisect_right(bends, soc + NEAR)
-            return min(bends[place] - soc, WINDOW) if place < len(bends) else WINDOW
+            return min(bends[place] - soc, self._window) if place < len(bends) else self._window
         place = bisect_left(bends, soc - NEAR)
-        return min(soc - bends[place - 1], WINDOW) if place > 0 else WINDOW
+        return min(soc - bends[place - 1], self._window) if place > 0 else self._window
+
+    def gassing_stretch(self, soc: float) -> float:
+        """State of charge over which the hydrogen's share of a charge current rises by ``GASSING`` at most.
+
+        Args:
+            soc: of the cell that is ahead of all others.
+        """
+        cell = self._cell
+        here, ahead = np.interp((soc, soc + WINDOW), cell.soc, cell.hydrogen_share).tolist()
+        return WINDOW * min(GASSING / max(ahead - here, 1e-9), 1.0)
 
     def refused(self, soc: float) -> float:
         """Part of a charge current that does not stay."""

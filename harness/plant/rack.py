@@ -46,11 +46,12 @@ class Rack:
         start_voltage_v: there at the start of the last step, with its current flowing.
     """
 
-    def __init__(self, spec: BatterySpec, ambient_degc: float, seed: int) -> None:
+    def __init__(self, spec: BatterySpec, ambient_degc: float, seed: int, *, step_scale: float = 1.0) -> None:
         self.spec = spec
         one = replace(spec, strings=1)
         self.strings = tuple(
-            BatteryString(one, ambient_degc, seed, place=place) for place in range(spec.strings)
+            BatteryString(one, ambient_degc, seed, place=place, step_scale=step_scale)
+            for place in range(spec.strings)
         )
         self.chemistry: Chemistry = self.strings[0].chemistry
         self._is_closed = [True] * spec.strings
@@ -355,11 +356,11 @@ Battery = BatteryString | Rack
 """What stands behind the contactors."""
 
 
-def battery(spec: BatterySpec, ambient_degc: float, seed: int) -> Battery:
+def battery(spec: BatterySpec, ambient_degc: float, seed: int, *, step_scale: float = 1.0) -> Battery:
     """Build a rack; one of a single string is that string."""
     if spec.strings == 1:
-        return BatteryString(spec, ambient_degc, seed)
-    return Rack(spec, ambient_degc, seed)
+        return BatteryString(spec, ambient_degc, seed, step_scale=step_scale)
+    return Rack(spec, ambient_degc, seed, step_scale=step_scale)
 
 
 def _sources(closed: list[BatteryString], duration_s: float, turns: list[bool]) -> list[tuple[float, float]]:

@@ -101,7 +101,7 @@ class RigPlant:
         """
         self.spec = spec
         self.now_s = 0.0
-        self.string = battery(spec.battery, spec.ambient_degc, spec.seed)
+        self.string = battery(spec.battery, spec.ambient_degc, spec.seed, step_scale=step_scale)
         self.bms = Bms(spec.bms, self.string, spec.seed)
         self.converter = Converter(spec.converter, spec.ambient_degc, spec.seed)
         self.grid = Grid(spec.grid)
@@ -298,6 +298,11 @@ class RigPlant:
         if converter.touched:
             self._settle()
             return
+        # What the battery leaves may have moved the reference, which a step that long does not follow.
+        follows_s = converter.step_hint_s * self._step_scale
+        if now_s + follows_s < end_s:
+            end_s = now_s + follows_s
+            converter.prepare(self.string, follows_s, self.load, self._sun)
         demand_w = self._move(end_s)
         self._draw(end_s, self._battery_current_a(demand_w, end_s - now_s))
         self._settle()

