@@ -31,6 +31,10 @@ CHARGE_STAIR = 0.01
 """Step of the charge power in a taper, as a fraction of the limit: 2 mV at the cells' terminals."""
 
 
+SAME_W = 1e-6
+"""Powers that are one: rounding leaves less; ours."""
+
+
 class Pack:
     """Cells of one module.
 
@@ -113,6 +117,7 @@ class BackupModule:
         pack: its cells.
         is_charging: whether it takes ``charge_w`` from the bus.
         charge_w: what it takes.
+        charge_slope_w_per_s: by which that moves, where it is all that the shelf has to spare.
         is_failed: whether it is broken or pulled.
         discharges: how often it has started.
         power_w: output at this instant.
@@ -121,15 +126,18 @@ class BackupModule:
         stage_loss_j: lost in output stage and charger since time zero.
     """
 
-    def __init__(self, number: int, spec: BackupSpec, seed: int) -> None:
+    def __init__(self, number: int, spec: BackupSpec, seed: int, *, step_scale: float = 1.0) -> None:
         self.number = number
+        self._step_scale = step_scale
         self.spec = spec
         draw = max(-3.0, min(3.0, normal(seed, "backup set-point", number)))
         limit_a = spec.current_limit_factor * spec.rated_current_a
         self.output = Source(spec.output_v + spec.setpoint_sigma_v * draw, spec.droop_ohm, limit_a)
         self.pack = Pack(spec.pack)
         self.is_charging = False
-        self.charge_w = 0.0
+        self.charge_w = self.charge_slope_w_per_s = 0.0
+        # What rating and cells leave it to take, and what the shelf has to spare and how that moves.
+        self._most_w = self._spare_w = self._spare_w_per_s = 0.0
         self.is_failed = False
         self.discharges = 0
         self.power_w = 0.0
@@ -160,19 +168,26 @@ class BackupModule:
         power_w = self.power_w / self.spec.efficiency
         return self.pack.run_time_s(power_w) if power_w > 0.0 else math.inf
 
-    def until_s(self, step_scale: float) -> float:
-        """Longest step: of charge, and to an end of it."""
-        pack = self.pack
+    def until_s(self) -> float:
+        """Longest step: of charge, to an end of it, and to where the shelf's spare power begins or ends to bind."""
+        pack, most_soc = self.pack, self._step_scale * SOC_STEP
         if self.power_w > 0.0:
             power_w = self.power_w / self.spec.efficiency
             ahead_s = pack.soc * pack.capacity_c / pack.current_for_a(power_w)
-            most_s = step_scale * SOC_STEP * pack.capacity_c / pack.current_for_a(power_w)
+            most_s = most_soc * pack.capacity_c / pack.current_for_a(power_w)
             return min(most_s, max(ahead_s, 1e-9) if ahead_s < CLOSE_S else 0.9 * ahead_s)
-        if self.charge_w > 0.0:
-            current_a = -pack.current_for_a(-self.spec.charge_efficiency * self.charge_w)
-            # A quarter, since the taper is looked at when a step ends.
-            return 0.25 * step_scale * SOC_STEP * pack.capacity_c / max(current_a, 1e-6)
-        return math.inf
+        if not self.is_charging:
+            return math.inf
+        current_a = -pack.current_for_a(-self.spec.charge_efficiency * self.charge_w)
+        # A quarter, since the taper is looked at when a step ends.
+        until_s = 0.25 * most_soc * pack.capacity_c / max(current_a, 1e-6)
+        slope = self._spare_w_per_s
+        if slope != 0.0:
+            for level_w in (0.0, self._most_w):
+                way_w = level_w - self._spare_w
+                if abs(way_w) > SAME_W and way_w / slope > 0.0:
+                    until_s = min(until_s, way_w / slope)
+        return until_s
 
     def step(self, power_w: float, duration_s: float) -> None:
         """Let a mean output power flow, or the charge power in."""
@@ -181,10 +196,13 @@ class BackupModule:
             self.pack.step(power_w / spec.efficiency, duration_s)
             self.output_j += power_w * duration_s
             self.stage_loss_j += power_w * (1.0 / spec.efficiency - 1.0) * duration_s
-        elif self.charge_w > 0.0:
-            self.pack.step(-spec.charge_efficiency * self.charge_w, duration_s)
-            self.input_j += self.charge_w * duration_s
-            self.stage_loss_j += (1.0 - spec.charge_efficiency) * self.charge_w * duration_s
+        elif self.charge_w > 0.0 or self.charge_slope_w_per_s > 0.0:
+            risen_w = self.charge_slope_w_per_s * duration_s
+            mean_w = max(self.charge_w + 0.5 * risen_w, 0.0)
+            self.charge_w = max(self.charge_w + risen_w, 0.0)
+            self.pack.step(-spec.charge_efficiency * mean_w, duration_s)
+            self.input_j += mean_w * duration_s
+            self.stage_loss_j += (1.0 - spec.charge_efficiency) * mean_w * duration_s
         else:
             self.pack.current_a = 0.0
 
@@ -193,7 +211,14 @@ class BackupModule:
         self.power_w = bus_v * self.output.current_a(bus_v)
 
     def settle(
-        self, now_s: float, bus_v: float, *, is_signalled: bool, is_fed: bool, most_charge_w: float
+        self,
+        now_s: float,
+        bus_v: float,
+        *,
+        is_signalled: bool,
+        is_fed: bool,
+        spare_w: float,
+        spare_w_per_s: float,
     ) -> bool:
         """Let what is due at this instant happen.
 
@@ -202,13 +227,14 @@ class BackupModule:
             bus_v: at the shelf's end.
             is_signalled: whether AC_LOSS is there.
             is_fed: whether the shelf's mains are good, so that charging is allowed.
-            most_charge_w: that the shelf has to spare for this module.
+            spare_w: that the shelf has to spare for this module; negative: it has too little.
+            spare_w_per_s: by which that moves.
 
         Returns:
             Whether anything changed.
         """
         spec, output, timers = self.spec, self.output, self._timers
-        before = (output.is_on, self._is_starting, self.is_charging, self.charge_w)
+        before = self._state
         is_able = not (self.is_failed or self.is_empty)
         is_low = timers.held("low", now_s, spec.trigger_s, is_true=bus_v < spec.trigger_v)
         is_called = is_low or (is_signalled and spec.heeds_signal)
@@ -232,24 +258,48 @@ class BackupModule:
             "charge", now_s, spec.charge_delay_s, is_true=may_charge and self._wants_charge
         )
         self.is_charging = is_ready
-        charge_w = self._charge_w(most_charge_w) if is_ready else 0.0
-        # Held while it hardly changes, so that a taper is a staircase and the bus stands in between.
-        if not charge_w <= self.charge_w <= charge_w + CHARGE_STAIR * spec.charge_power_w:
-            self.charge_w = charge_w
         if is_ready and self._is_full():
             self._wants_charge = self.is_charging = False
-            self.charge_w = 0.0
             timers.clear("charge")
-        return before != (output.is_on, self._is_starting, self.is_charging, self.charge_w)
+        self._spare_w, self._spare_w_per_s = spare_w, spare_w_per_s
+        self._take()
+        return before != self._state
 
     def fail(self) -> None:
         """Break, or be pulled."""
         self.is_failed = True
 
-    def _charge_w(self, most_w: float) -> float:
-        spec = self.spec
-        held_w = -self.pack.full_power_w() / spec.charge_efficiency
-        return max(min(spec.charge_power_w, most_w, held_w), 0.0)
+    @property
+    def _state(self) -> tuple[object, ...]:
+        """What the bus and the other units follow from."""
+        return (
+            self.output.is_on,
+            self._is_starting,
+            self.is_charging,
+            self.charge_w,
+            self.charge_slope_w_per_s,
+        )
+
+    def _take(self) -> None:
+        """Bring what it takes from the bus up to date."""
+        if not self.is_charging:
+            self.charge_w = self.charge_slope_w_per_s = self._most_w = 0.0
+            return
+        spec, spare_w, slope = self.spec, self._spare_w, self._spare_w_per_s
+        most_w = max(min(spec.charge_power_w, -self.pack.full_power_w() / spec.charge_efficiency), 0.0)
+        # Held while it hardly changes, so that a taper is a staircase and the bus stands in between.
+        stair_w = self._step_scale * CHARGE_STAIR * spec.charge_power_w
+        if not most_w <= self._most_w <= most_w + stair_w:
+            self._most_w = most_w
+        most_w = self._most_w
+        has_enough = spare_w > most_w + (SAME_W if slope < 0.0 else -SAME_W)
+        has_none = spare_w < (SAME_W if slope <= 0.0 else -SAME_W)
+        if has_enough or has_none:
+            self.charge_w, self.charge_slope_w_per_s = 0.0 if has_none else most_w, 0.0
+            return
+        self.charge_slope_w_per_s = slope
+        if abs(self.charge_w - spare_w) > SAME_W:
+            self.charge_w = max(spare_w, 0.0)
 
     def _is_full(self) -> bool:
         pack = self.pack

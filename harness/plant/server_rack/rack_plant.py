@@ -127,7 +127,9 @@ class RackPlant:
         self.grid = Grid(GridSpec(nominal_voltage_v=spec.nominal_voltage_v, frequency_hz=spec.frequency_hz))
         shelf, backup, seed = spec.shelf, spec.backup, spec.seed
         self.rectifiers = tuple(Rectifier(number, shelf, seed) for number in range(shelf.rectifiers))
-        self.modules = tuple(BackupModule(number, backup, seed) for number in range(backup.modules))
+        self.modules = tuple(
+            BackupModule(number, backup, seed, step_scale=step_scale) for number in range(backup.modules)
+        )
         self.servers = tuple(Server(number, spec.servers, seed) for number in range(spec.servers.count))
         outputs = [unit.output for unit in self.rectifiers] + [module.output for module in self.modules]
         self._sources: tuple[Source, ...] = tuple(outputs)
@@ -342,6 +344,9 @@ class RackPlant:
     def _charge_w(self) -> float:
         return sum(module.charge_w for module in self.modules)
 
+    def _charge_w_per_s(self) -> float:
+        return sum(module.charge_slope_w_per_s for module in self.modules)
+
     def _look(self) -> None:
         """Bring voltages and powers of this instant up to date."""
         grid = self.grid
@@ -383,8 +388,9 @@ class RackPlant:
             self._look()
             changed = [unit.settle(now_s, self.shelf_v) for unit in self.rectifiers]
             is_fed = any(unit.is_taking and unit.output.is_on for unit in self.rectifiers)
-            spare_w = self.spec.shelf.rating_w - sum(use.power_w for use in self._uses)
-            most_charge_w = max(spare_w, 0.0) / max(len(self.modules), 1)
+            share = 1.0 / max(len(self.modules), 1)
+            spare_w = share * (self.spec.shelf.rating_w - sum(use.power_w for use in self._uses))
+            spare_w_per_s = -share * sum(use.slope_w_per_s for use in self._uses)
             is_signalling = self.is_signalling
             changed += [
                 module.settle(
@@ -392,7 +398,8 @@ class RackPlant:
                     self.shelf_v,
                     is_signalled=is_signalling,
                     is_fed=is_fed,
-                    most_charge_w=most_charge_w,
+                    spare_w=spare_w,
+                    spare_w_per_s=spare_w_per_s,
                 )
                 for module in self.modules
             ]
@@ -415,7 +422,7 @@ class RackPlant:
         for unit in self.rectifiers:
             until_s = min(until_s, unit.until_s())
         for module in self.modules:
-            until_s = min(until_s, module.until_s(scale))
+            until_s = min(until_s, module.until_s())
 
         # Currents around this instant: sources a + a' t - b U, loads as tangents.
         bus_v, shelf_v = self.bus_v, self.shelf_v
@@ -423,10 +430,12 @@ class RackPlant:
         for source in self._sources:
             line = source.line(shelf_v)
             a, rate, b = a + line[0], rate + line[1], b + line[2]
-        charge_w = self._charge_w()
+        charge_w, charge_w_per_s = self._charge_w(), self._charge_w_per_s()
         if charge_w:
             a -= 2.0 * charge_w / shelf_v
             b -= charge_w / (shelf_v * shelf_v)
+        if charge_w_per_s:
+            rate -= charge_w_per_s / shelf_v
         divisor = 1.0 + b * bus.resistance_ohm
         bar = Line((a - b * bus_v) / divisor, rate / divisor, -b / divisor)
         gain_s = 1.0 / bus.bleed_ohm - (power_w / (bus_v * bus_v) if power_w else 0.0)
@@ -517,8 +526,11 @@ class RackPlant:
                 line = unit.output.line(self.shelf_v)
                 a, rate, b = a + line[0], rate + line[1], b + line[2]
             by_group.append(Line(a - b * shelf.at, rate - b * shelf.rate, -b * shelf.gain))
-        charge_a = self._charge_w() / self.shelf_v if self._charge_w() else 0.0
-        by_group[1] = by_group[1]._replace(at=by_group[1].at - charge_a)
+        taken_w, taken_w_per_s = self._charge_w(), self._charge_w_per_s()
+        if taken_w or taken_w_per_s:
+            given = by_group[1]
+            at, rate = given.at - taken_w / self.shelf_v, given.rate - taken_w_per_s / self.shelf_v
+            by_group[1] = given._replace(at=at, rate=rate)
         lines = (Line(self.bus_v, 0.0, 1.0), shelf, *by_group, bar)
         stretches = self._stretches
         if stretches and course.f0 == course.f1 == 0.0:
