@@ -27,8 +27,8 @@ from harness.plant.timers import Timers
 SOC_STEP = 0.002
 """Most of the charge in one step: the run time is then right to 1e-5."""
 
-CHARGE_STAIR = 0.01
-"""Step of the charge power in a taper, as a fraction of the limit: 2 mV at the cells' terminals."""
+CHARGE_STAIR = 0.002
+"""Step of the charge power in a taper, as a fraction of the limit: 0.4 mV at the cells' terminals; ours."""
 
 
 SAME_W = 1e-6
@@ -144,6 +144,9 @@ class BackupModule:
         self.output_j = 0.0
         self.input_j = 0.0
         self.stage_loss_j = 0.0
+        # Where the current that holds the full voltage has fallen to the end of charge.
+        swing_v = spec.pack.full_v - spec.pack.empty_v
+        self._full_soc = 1.0 - spec.charge_end_a * self.pack.resistance_ohm / swing_v
         self._is_starting = False
         self._wants_charge = spec.pack.soc < spec.charge_below_soc
         self._timers = Timers()
@@ -181,6 +184,8 @@ class BackupModule:
         current_a = -pack.current_for_a(-self.spec.charge_efficiency * self.charge_w)
         # A quarter, since the taper is looked at when a step ends.
         until_s = 0.25 * most_soc * pack.capacity_c / max(current_a, 1e-6)
+        left_s = (self._full_soc - pack.soc) * pack.capacity_c / max(current_a, 1e-6)
+        until_s = min(until_s, max(left_s, CLOSE_S))
         slope = self._spare_w_per_s
         if slope != 0.0:
             for level_w in (0.0, self._most_w):
@@ -302,5 +307,4 @@ class BackupModule:
             self.charge_w = max(spare_w, 0.0)
 
     def _is_full(self) -> bool:
-        pack = self.pack
-        return pack.spec.full_v - pack.ocv_v <= self.spec.charge_end_a * pack.resistance_ohm
+        return self.pack.soc >= self._full_soc
