@@ -172,7 +172,7 @@ class BackupModule:
         return self.pack.run_time_s(power_w) if power_w > 0.0 else math.inf
 
     def until_s(self) -> float:
-        """Longest step: of charge, to an end of it, and to where the shelf's spare power begins or ends to bind."""
+        """Longest step: of charge, to an end of it, and to where spare power begins or ends to bind."""
         pack, most_soc = self.pack, self._step_scale * SOC_STEP
         if self.power_w > 0.0:
             power_w = self.power_w / self.spec.efficiency

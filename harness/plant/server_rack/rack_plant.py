@@ -498,7 +498,7 @@ class RackPlant:
         x_v, mean_x_v = course.x_v(duration_s), course.mean_x_v(duration_s)
         mean_shelf_v = shelf.value(0.5 * duration_s, mean_x_v)
         mean_bar_a = bar.value(0.5 * duration_s, mean_x_v)
-        # Within a step all runs nearly straight: a mean product is that of the means and a twelfth of the ways'.
+        # All runs nearly straight: a mean product is that of the means and a twelfth of the ways'.
         way_v = shelf.value(duration_s, x_v) - shelf.at
         way_a = bar.value(duration_s, x_v) - bar.at
         self._note(end_s, course, shelf, bar)
