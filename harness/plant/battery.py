@@ -115,7 +115,7 @@ class BatteryString:
     _bleed_line: Range
     _refused_line: Range
     _most_leak_a: float
-    _hydrogen_cells: float
+    _gas_line: Range
     _ohm_line: tuple[float, float, float, float]
     _gap_line: Range
     _soc_line: tuple[float, float, float]
@@ -324,7 +324,8 @@ class BatteryString:
     @property
     def hydrogen_mol_per_s(self) -> float:
         """Hydrogen that all cells make now."""
-        return max(-self.current_a, 0.0) * self._hydrogen_cells / (2.0 * FARADAY_C_PER_MOL)
+        cells, per_c = self._gas_line
+        return max(-self.current_a, 0.0) * (cells - self._gone_c * per_c) / (2.0 * FARADAY_C_PER_MOL)
 
     @property
     def hydrogen_m3_per_h(self) -> float:
@@ -522,7 +523,8 @@ class BatteryString:
             charge_c = -current_a * duration_s
             refused_j = charge_c * (refused_v - middle_c * refused_v_per_c)
             self.coulombic_loss_j += refused_j
-            self.hydrogen_mol += charge_c * self._hydrogen_cells / (2.0 * FARADAY_C_PER_MOL)
+            cells, per_c = self._gas_line
+            self.hydrogen_mol += charge_c * (cells - middle_c * per_c) / (2.0 * FARADAY_C_PER_MOL)
             lost_j += refused_j
         if self._bled is not None:
             bleed_w, bleed_w_per_c = self._bleed_line
@@ -758,14 +760,15 @@ class BatteryString:
             # All but a trace: a cell that takes no charge at all would never reach the place ahead.
             refused = np.minimum(hydrogen + (1.0 - self.chemistry.coulombic_efficiency), 1.0 - 1e-9)
             self._per_c = per_c = of_c * (1.0 - refused)
-            self._hydrogen_cells = float(hydrogen.sum())
         else:
             refused = None
             self._per_c = per_c = of_c
-            self._hydrogen_cells = 0.0
+            self._gas_line = (0.0, 0.0)
         ocv_per_c = line.slope * per_c
         per_soc = per_c / ahead_soc
         ohm_per_c = (ohm - ohm_ahead) * per_soc
+        if is_charging:
+            self._gas_line = (float(gases[0].sum()), float(((gases[0] - gases[1]) * per_soc).sum()))
         gap = gaps[0]
         gap_per_c = (gap - gaps[1]) * per_soc
         leaks_a = (self._leak_per_s * (socs > 0.0)) * self._capacity_c
