@@ -456,11 +456,11 @@ class BatteryString:
             self._look_again(current_a)
             self._refresh()
         direction, gone_c = self._direction, self._gone_c + current_a * duration_s
-        at_c = direction * gone_c
-        if at_c > self._end_c:
-            rest_s = (at_c - self._end_c) / abs(current_a)
-            if _LEAST_S < rest_s < duration_s - _LEAST_S:
-                return self._step_over(current_a, duration_s, rest_s)
+        at_c, passed_s = direction * gone_c, self._passed_s + duration_s
+        if (at_c > self._end_c or passed_s > self._empty_s) and self._left_s(
+            current_a
+        ) < duration_s - _LEAST_S:
+            return self._step_over(current_a, duration_s)
         if duration_s != self._duration_s:
             self._note_duration(duration_s)
         before_v, one_v, two_v = self._ocv_v, self._one_v, self._two_v
@@ -474,7 +474,7 @@ class BatteryString:
         self.start_voltage_v = self._rest_v - one_v - two_v - series_v - current_a * self._connection_ohm
 
         self._gone_c = gone_c
-        self._passed_s = passed_s = self._passed_s + duration_s
+        self._passed_s = passed_s
         if at_c > self._next_c:
             self._pass_knots(at_c)
         self._ocv_v = after_v = self._line_v - gone_c * self._line_per_c - passed_s * self._line_per_s
@@ -501,16 +501,29 @@ class BatteryString:
         self._refresh()
         return out_j
 
-    def _step_over(self, current_a: float, duration_s: float, rest_s: float) -> float:
-        """Make a step in two: to the end of the stretch, where the lines bend, and on from a new look."""
-        first_j = self.step(current_a, duration_s - rest_s)
-        start_v = self.start_voltage_v
-        if self._gone_c != 0.0:
-            self._look_again(current_a)
-            self._refresh()
-        rest_j = self.step(current_a, rest_s)
+    def _left_s(self, current_a: float) -> float:
+        """Time until the stretch ends, where the lines bend; no less than is worth a look."""
+        left_s = self._empty_s - self._passed_s
+        if current_a != 0.0:
+            left_s = min(left_s, (self._end_c - self._direction * self._gone_c) / abs(current_a))
+        return max(left_s, _LEAST_S)
+
+    def _step_over(self, current_a: float, duration_s: float) -> float:
+        """Make a step in parts: to the end of each stretch, and on from a new look."""
+        out_j, left_s, start_v = 0.0, duration_s, math.nan
+        while left_s > 0.0:
+            part_s = self._left_s(current_a)
+            if part_s > left_s - _LEAST_S:
+                part_s = left_s
+            out_j += self.step(current_a, part_s)
+            if math.isnan(start_v):
+                start_v = self.start_voltage_v
+            left_s -= part_s
+            if left_s > 0.0 and self._passed_s > 0.0:
+                self._look_again(current_a)
+                self._refresh()
         self.start_voltage_v = start_v
-        return first_j + rest_j
+        return out_j
 
     def _lose(self, current_a: float, duration_s: float) -> float:
         """Count charge that leaks, is bled or does not stay; returns the heat in the cells, in J."""
@@ -744,7 +757,7 @@ class BatteryString:
         if current_a != 0.0:
             self._direction = math.copysign(1.0, current_a)
         direction = self._direction
-        is_charging = direction < 0.0
+        is_charging, makes_gas = direction < 0.0, direction < 0.0 and self._gases
         self._socs, self._gone_c, self._passed_s, self._flow_s = socs, 0.0, 0.0, 0.0
         line = tables.line(socs, is_charging=is_charging)
         # The stretch ends where the resistance of a mean cell bends, unless that is very near.
@@ -756,19 +769,18 @@ class BatteryString:
         gaps, gases = grid[..., -2], grid[..., -1]
         # A cell reaches the place ahead after its own charge; all per coulomb out of the terminals.
         if is_charging:
-            hydrogen = 0.5 * (gases[0] + gases[1])
+            efficiency = self.chemistry.coulombic_efficiency
+            gases = np.minimum(gases, efficiency)
             # All but a trace: a cell that takes no charge at all would never reach the place ahead.
-            refused = np.minimum(hydrogen + (1.0 - self.chemistry.coulombic_efficiency), 1.0 - 1e-9)
+            refused = np.minimum(0.5 * (gases[0] + gases[1]) + (1.0 - efficiency), 1.0 - 1e-9)
             self._per_c = per_c = of_c * (1.0 - refused)
         else:
             refused = None
             self._per_c = per_c = of_c
-            self._gas_line = (0.0, 0.0)
         ocv_per_c = line.slope * per_c
         per_soc = per_c / ahead_soc
         ohm_per_c = (ohm - ohm_ahead) * per_soc
-        if is_charging:
-            self._gas_line = (float(gases[0].sum()), float(((gases[0] - gases[1]) * per_soc).sum()))
+        self._gas_line = (0.0, 0.0) if not makes_gas else _sums(gases[0], (gases[0] - gases[1]) * per_soc)
         gap = gaps[0]
         gap_per_c = (gap - gaps[1]) * per_soc
         leaks_a = (self._leak_per_s * (socs > 0.0)) * self._capacity_c
@@ -834,6 +846,7 @@ class BatteryString:
         self._most_leak_a = most_leak_per_s * float(self._capacity_c.max())
         self._is_stripping = lowest_v < self._strip_below_v + 0.1
         self._end_s = self._step_scale * (_STRIP_S if self._is_stripping else _IDLE_S)
+        self._empty_s = math.inf
         if most_leak_per_s == 0.0:
             return
         self._end_s = min(self._end_s, self._step_scale * _LEAK / most_leak_per_s)
@@ -841,7 +854,8 @@ class BatteryString:
         # An empty cell leaks no more.
         emptying = (socs > 0.0) & (socs < falls_per_s * self._end_s)
         if emptying.any():
-            self._end_s = max(float((socs[emptying] / falls_per_s[emptying]).min()), _LEAST_S)
+            self._empty_s = max(float((socs[emptying] / falls_per_s[emptying]).min()), _LEAST_S)
+            self._end_s = min(self._end_s, self._empty_s)
 
     def _find_spans(self) -> tuple[float, ...]:
         """Least and most, among the cells and as far as the lines of this look go.
@@ -893,6 +907,11 @@ def _line_of(sums: FloatArray) -> Range:
     """Value, and its fall for each coulomb."""
     value, per_c = sums.tolist()
     return value, per_c
+
+
+def _sums(value: FloatArray, per_c: FloatArray) -> Range:
+    """Value, and its fall for each coulomb, over the string."""
+    return float(value.sum()), float(per_c.sum())
 
 
 def _span(values: FloatArray) -> Range:

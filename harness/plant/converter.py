@@ -59,6 +59,9 @@ _SHIFT_S = 0.1
 _NO_SURPLUS = 1e-4
 """Of the rated apparent power: less than a BMS resolves."""
 
+_AT_ONCE = 0.02
+"""Of the rated current: what a step much longer than the current's time constant moves it by at its start."""
+
 _HELD = 2e-5
 """By how much of its largest DC current a settled converter may be off the battery's limit."""
 
@@ -372,6 +375,14 @@ class Converter:
             hint_s = min(hint_s, self._reference_hint_s())
         return hint_s
 
+    @property
+    def jump_hint_s(self) -> float:
+        """Step that follows a reference that a new limit has moved by much; infinite where none has."""
+        if self.mode is not Mode.FOLLOWING:
+            return math.inf
+        gap_a = abs(self._reference_a(self.flow.positive_v) - self.current_a - self._lag_a)
+        return self.step_hint_s if gap_a >= _AT_ONCE * self._rated_a else math.inf
+
     def _reference_hint_s(self) -> float:
         """Longest step in which power may be taken to run straight, and the voltage to stand."""
         hint_s = self._set_point.step_hint_s(self._ramp())
@@ -520,7 +531,7 @@ class Converter:
         if lag_a == 0.0:
             if abs(gap_a) < 1e-9 * self._rated_a:
                 return True
-            if duration_s > 10.0 * tau_s and abs(gap_a) < 0.02 * self._rated_a:
+            if duration_s > 10.0 * tau_s and abs(gap_a) < _AT_ONCE * self._rated_a:
                 self.current_a = after_a
                 return True
         self.current_a = after_a - lag_a + gap_a * math.exp(-duration_s / tau_s)
@@ -874,15 +885,16 @@ class Converter:
     def _most_a(self, string: Battery, duration_s: float) -> float:
         """Largest mean discharge current of a coming step."""
         spec = self.spec
-        a, b, end_a, end_b = string.source(duration_s, is_charging=False)
-        room_a = (end_a - spec.minimum_dc_voltage_v) / end_b
+        a, b, _, _ = string.source(duration_s, is_charging=False)
+        # The mean voltage of a step is held, so that steps of any length leave the same charge.
+        room_a = (a - spec.minimum_dc_voltage_v) / b
         # Beyond a / 2b more current means less power.
         return max(min(self._heard.discharge_a, spec.maximum_dc_current_a, room_a, 0.5 * a / b), 0.0)
 
     def _most_charge_a(self, string: Battery, duration_s: float) -> float:
         """Largest mean charge current of a coming step, a positive number."""
-        _, _, end_a, end_b = string.source(duration_s, is_charging=True)
-        room_a = (self._heard.charge_v - end_a) / end_b
+        a, b, _, _ = string.source(duration_s, is_charging=True)
+        room_a = (self._heard.charge_v - a) / b
         return max(min(self._heard.charge_a, self.spec.maximum_dc_current_a, room_a), 0.0)
 
     def _island_level(self, load: CriticalLoad, sun: Infeed) -> float:

@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 WINDOW = 0.01
 """State of charge over which a secant stands for a curve, at most."""
 
-GASSING = 0.02
+GASSING = 0.01
 """Rise of the hydrogen's share of a charge current over which its mean stands for it, at most; ours."""
 
 NEAR = 5e-4

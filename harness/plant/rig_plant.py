@@ -4,9 +4,9 @@ A step ends at the next exact event (breakpoint, timer, planned action, the look
 milliseconds while a current settles or a ramp runs, a microsecond beyond a protection level that a ramp
 crosses, one second under power, a minute at rest. Within a step phasors run linearly, the battery's current
 is constant. While nothing moves on the AC side it stands: phasors are not solved, the last stretch of the
-past goes on, and a step is the battery's alone. Halving all steps moves state of charge by less than 1e-6,
-string voltage by less than 0.1 mV and energies by less than 1e-4; looking more often does no more than that.
-A limit of the battery that cuts the power is held to 2e-5 of the largest DC current.
+past goes on, and a step is the battery's alone. What halving all steps moves is in ``stated_error``; looking
+more often does no more than that. A limit of the battery that cuts the power is held to 2e-5 of the largest
+DC current, a voltage as the mean of a step.
 
 Not modelled: cables between battery and converter, an ambient that follows what the devices give off, AC
 ripple in the battery.
@@ -289,20 +289,21 @@ class RigPlant:
         """Make one step, no further than ``to_s`` and the next event, and let what is due then happen."""
         now_s, converter = self.now_s, self.converter
         event_s = min(self._source_event_s(), converter.next_event_s, self.bms.next_event_s)
-        end_s = min(to_s, event_s, now_s + self._step_hint_s())
+        end_s = min(to_s, event_s, now_s + self._battery_hint_s())
         if self._actions:
             end_s = min(end_s, self._actions[0][0])
-        if self._standing is not None and self._stand(self._standing, end_s, event_s):
+        follows_s = math.inf
+        if self._standing is None:
+            follows_s = min(converter.step_hint_s, self._ramp_hint_s())
+        elif self._stand(self._standing, end_s, event_s):
             return
+        # What the battery leaves is that over a whole step, however short a step the current then needs.
         converter.prepare(self.string, end_s - now_s, self.load, self._sun)
         if converter.touched:
             self._settle()
             return
-        # What the battery leaves may have moved the reference, which a step that long does not follow.
-        follows_s = converter.step_hint_s * self._step_scale
-        if now_s + follows_s < end_s:
-            end_s = now_s + follows_s
-            converter.prepare(self.string, follows_s, self.load, self._sun)
+        follows_s = min(follows_s, converter.jump_hint_s)
+        end_s = min(end_s, now_s + self._step_scale * follows_s)
         demand_w = self._move(end_s)
         self._draw(end_s, self._battery_current_a(demand_w, end_s - now_s))
         self._settle()
@@ -501,11 +502,9 @@ class RigPlant:
             self.load.dead_s += duration_s
         self.now_s = end_s
 
-    def _step_hint_s(self) -> float:
+    def _battery_hint_s(self) -> float:
         is_resting = self.string.current_a == 0.0 and not self.converter.is_on
         hint_s = min(REST_STEP_S if is_resting else POWER_STEP_S, self.bms.step_hint_s)
-        if self._standing is None:
-            hint_s = min(hint_s, self.converter.step_hint_s, self._ramp_hint_s())
         return hint_s * self._step_scale
 
     def _ramp_hint_s(self) -> float:

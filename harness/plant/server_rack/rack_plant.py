@@ -3,8 +3,7 @@
 A step ends at the next exact event (breakpoint of mains or load, timer, planned action, the look itself),
 where a voltage crosses a level at which something changes, or where the bus has moved 0.1 V; it is as long
 as nothing happens. Within a step the bus follows ``bus``'s closed form, packs give a constant power,
-rectifiers a mean one. Halving all steps moves bus voltages by less than 1 mV, times by less than 10 us,
-energies by less than 1e-4 and states of charge by less than 1e-5.
+rectifiers a mean one. What halving all steps moves is in ``stated_error``.
 
 The mains are stiff: ``grid`` shows its EMF at the rectifiers. Equations: in the modules beside this one.
 

@@ -7,6 +7,7 @@ import pytest
 
 from harness.plant.server_rack import RackPlant, Swing, hpr_rack, orv3_rack, steady
 from harness.plant.server_rack.rack_plant import CHANNELS
+from harness.plant.stated_error import RACK
 from harness.roles import GridStep
 
 
@@ -46,12 +47,62 @@ def test_halved_steps_move_results_by_less_than_the_stated_error(spec):
     for until_s in (4.0, 10.5, 29.0, 31.0, 100.0):
         for rack in (whole, half):
             rack.advance(until_s)
-        assert half.bus_v == pytest.approx(whole.bus_v, abs=1e-3)
-        assert half.least_shelf_v == pytest.approx(whole.least_shelf_v, abs=1e-3)
-        assert half.backup_soc == pytest.approx(whole.backup_soc, abs=1e-5)
-        one, two = whole.balance(), half.balance()
-        assert two.in_j == pytest.approx(one.in_j, rel=1e-4)
-        assert two.used_j == pytest.approx(one.used_j, rel=1e-6)
+        compare(whole, half, RACK.soc)
+
+
+def compare(whole, half, most_soc):
+    assert half.bus_v == pytest.approx(whole.bus_v, abs=RACK.bus_v)
+    assert half.least_shelf_v == pytest.approx(whole.least_shelf_v, abs=RACK.bus_v)
+    for one, two in zip(whole.modules, half.modules, strict=True):
+        assert two.pack.soc == pytest.approx(one.pack.soc, abs=most_soc)
+    one, two = whole.balance(), half.balance()
+    assert two.in_j == pytest.approx(one.in_j, rel=RACK.energy)
+    assert two.used_j == pytest.approx(one.used_j, rel=RACK.energy)
+    assert one.residual_fraction < RACK.energy
+
+
+@SPECS
+@pytest.mark.parametrize("high", [0.8, 0.95, 1.0])
+def test_halved_steps_move_nothing_from_empty_to_full_under_a_swing(spec, high):
+    """Backup until the last module is empty, a blackout, and a charge on what the swing leaves over."""
+    rating_w = spec.shelf.rating_w
+    spec = replace(spec, backup=replace(spec.backup, pack=replace(spec.backup.pack, soc=0.04)))
+    swing = Swing(low_w=0.3 * rating_w, high_w=high * rating_w, frequency_hz=1.0, jitter=0.02, ramp_s=0.02)
+    racks = [RackPlant(spec, swing.pieces(), step_scale=scale) for scale in (1.0, 0.5)]
+    for rack in racks:
+        rack.at(3.0033, rack.grid.open_relay)
+        rack.at(60.0, rack.grid.close_relay)
+    for until_s in (3.0, 5.0, 10.0):
+        for rack in racks:
+            rack.advance(until_s)
+        compare(*racks, RACK.soc)
+    for rack in racks:
+        rack.advance(59.0)
+    assert all(module.is_empty for rack in racks for module in rack.modules)
+    one, two = ([server.last_reset_s for server in rack.servers] for rack in racks)
+    ran_s = one[0] - 3.0033
+    assert 8.0 < ran_s < 40.0
+    assert one == pytest.approx(two, abs=RACK.instant_s + RACK.run_time * ran_s)
+    for until_s in (62.0, 200.0):
+        for rack in racks:
+            rack.advance(until_s)
+        compare(*racks, RACK.soc)
+    assert racks[0].backup_soc > 0.01
+
+
+@SPECS
+@pytest.mark.parametrize("part", [0.2, 0.97])
+def test_halved_steps_move_nothing_while_a_charge_ends(spec, part):
+    spec = replace(spec, backup=replace(spec.backup, pack=replace(spec.backup.pack, soc=0.95)))
+    racks = [RackPlant(spec, steady(part * spec.shelf.rating_w), step_scale=scale) for scale in (1.0, 0.5)]
+    until_s = 0.0
+    while any(module.is_charging for rack in racks for module in rack.modules) or until_s < 100.0:
+        until_s += 20.0
+        for rack in racks:
+            rack.advance(until_s)
+        compare(*racks, RACK.taper_soc)
+    assert racks[0].backup_soc > 0.99
+    compare(*racks, RACK.soc)
 
 
 @SPECS
