@@ -147,6 +147,10 @@ class BackupModule:
         # Where the current that holds the full voltage has fallen to the end of charge.
         swing_v = spec.pack.full_v - spec.pack.empty_v
         self._full_soc = 1.0 - spec.charge_end_a * self.pack.resistance_ohm / swing_v
+        self._held_w_per_soc = (
+            spec.pack.full_v * swing_v / (self.pack.resistance_ohm * spec.charge_efficiency)
+        )
+        self._stair_w = step_scale * CHARGE_STAIR * spec.charge_power_w
         self._is_starting = False
         self._wants_charge = spec.pack.soc < spec.charge_below_soc
         self._timers = Timers()
@@ -182,10 +186,12 @@ class BackupModule:
         if not self.is_charging:
             return math.inf
         current_a = -pack.current_for_a(-self.spec.charge_efficiency * self.charge_w)
-        # A quarter, since the taper is looked at when a step ends.
-        until_s = 0.25 * most_soc * pack.capacity_c / max(current_a, 1e-6)
-        left_s = (self._full_soc - pack.soc) * pack.capacity_c / max(current_a, 1e-6)
-        until_s = min(until_s, max(left_s, CLOSE_S))
+        a_second = max(current_a, 1e-6) / pack.capacity_c
+        # To the taper, and there from stair to stair.
+        to_taper_soc = (self._held_w - self.spec.charge_power_w) / self._held_w_per_soc
+        stair_soc = self._stair_w / self._held_w_per_soc
+        until_s = min(most_soc, max(to_taper_soc, stair_soc)) / a_second
+        until_s = min(until_s, max((self._full_soc - pack.soc) / a_second, CLOSE_S))
         slope = self._spare_w_per_s
         if slope != 0.0:
             for level_w in (0.0, self._most_w):
@@ -285,16 +291,20 @@ class BackupModule:
             self.charge_slope_w_per_s,
         )
 
+    @property
+    def _held_w(self) -> float:
+        """Power from the bus that holds the cells at the full voltage."""
+        return -self.pack.full_power_w() / self.spec.charge_efficiency
+
     def _take(self) -> None:
         """Bring what it takes from the bus up to date."""
         if not self.is_charging:
             self.charge_w = self.charge_slope_w_per_s = self._most_w = 0.0
             return
         spec, spare_w, slope = self.spec, self._spare_w, self._spare_w_per_s
-        most_w = max(min(spec.charge_power_w, -self.pack.full_power_w() / spec.charge_efficiency), 0.0)
+        most_w = max(min(spec.charge_power_w, self._held_w), 0.0)
         # Held while it hardly changes, so that a taper is a staircase and the bus stands in between.
-        stair_w = self._step_scale * CHARGE_STAIR * spec.charge_power_w
-        if not most_w <= self._most_w <= most_w + stair_w:
+        if not most_w <= self._most_w <= most_w + 0.5 * self._stair_w:
             self._most_w = most_w
         most_w = self._most_w
         has_enough = spare_w > most_w + (SAME_W if slope < 0.0 else -SAME_W)
