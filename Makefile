@@ -29,6 +29,7 @@ tests: $(VENV)/ready
 	$(BIN)/pytest tests/ -p xdist.plugin --numprocesses=3 --dist=loadfile --no-loadscope-reorder --timeout=600 --durations=15
 
 bench: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/round_trip.py
 	$(BIN)/python benchmarks/bench_open.py
 	$(BIN)/python benchmarks/plant_speed.py
