@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from drivers.generic_daq import points
+from harness.errors import near_miss
+
+AC_NODES = ("grid_ac", "pcs_ac", "load_ac", "standby_ac", "solar_ac")
+AC_QUANTITIES = tuple(f"{letter}{phase}_{unit}" for letter, unit in ("uv", "ia") for phase in (1, 2, 3))
+QUANTITIES = (
+    *(f"{node}.{quantity}" for node in AC_NODES for quantity in AC_QUANTITIES),
+    "battery_dc.u_v",
+    "battery_dc.i_a",
+)
+"""What an input may be wired to, as the rig names its nodes."""
+
+
+def _is_there(quantity: str) -> str:
+    if quantity not in QUANTITIES:
+        raise ValueError(
+            f"no rig has it; allowed: {', '.join(AC_NODES)}, each with {', '.join(AC_QUANTITIES)}, and "
+            f"battery_dc.u_v, battery_dc.i_a{near_miss(quantity, QUANTITIES)}"
+        )
+    return quantity
 
 
 class Channel(BaseModel):
@@ -20,7 +41,7 @@ class Channel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int = Field(ge=1, le=64)
-    quantity: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9]*_[a-z]+$")
+    quantity: Annotated[str, AfterValidator(_is_there)]
     full_scale: float = Field(gt=0.0)
     is_reversed: bool = False
 
@@ -41,6 +62,11 @@ class Options(BaseModel):
     trigger_skew_s: float = Field(default=20e-6, ge=0.0)
     max_sample_rate_hz: float = Field(default=200_000.0, gt=0.0)
     memory_samples: int = Field(default=points.MEMORY_SAMPLES, gt=0)
+
+    @property
+    def measured_nodes(self) -> list[str]:
+        """Nodes of the rig that it sees."""
+        return sorted({channel.quantity.partition(".")[0] for channel in self.channels})
 
     @model_validator(mode="after")
     def _one_wire_each(self) -> Options:

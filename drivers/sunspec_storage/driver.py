@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from drivers.sunspec_storage import codec, heartbeat, points
 from drivers.sunspec_storage.codec import Block
+from drivers.sunspec_storage.heartbeat import Heartbeat
 from drivers.sunspec_storage.options import Options
 from drivers.sunspec_storage.points import Model, Point
 from harness.clock import now_s
@@ -38,6 +39,8 @@ class Driver:
         heartbeat: the watchdog of model 715.
     """
 
+    heartbeat: Heartbeat
+
     def __init__(self, name: str, wire: ModbusLine, options: Options, voice: Voice) -> None:
         self.name = name
         self.voice = voice
@@ -48,9 +51,7 @@ class Driver:
         self._charge_rating_w = 0.0
         self._discharge_rating_w = 0.0
         self._before_arming: dict[str, float] = {}
-        self.heartbeat = heartbeat.Heartbeat(
-            name, self._block, self._write, options.heartbeat_timeout_s, voice
-        )
+        self.heartbeat = Heartbeat(name, self._block, self._write, options.heartbeat_timeout_s, voice)
 
     async def open(self) -> None:
         """Find the map, check every model's length, and read the ratings.

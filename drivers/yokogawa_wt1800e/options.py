@@ -105,6 +105,11 @@ class Options(BaseModel):
             raise ValueError("battery_dc has one element")
         return self
 
+    @property
+    def measured_nodes(self) -> list[str]:
+        """Nodes of the rig that it sees."""
+        return sorted(self.nodes)
+
     def wiring_units(self) -> list[str]:
         """The wiring units in element order, as ``:INPut:WIRing`` takes them."""
         triples = {wiring.elements[0] for wiring in self.nodes.values() if len(wiring.elements) == 3}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import ConfigurationError
 from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
@@ -26,7 +27,7 @@ from harness.rig.toml_file import (
     unknown,
 )
 from harness.rig.topology import Envelope, Phases, SafetyChain, Source, Topology, Trigger
-from harness.roles import ROLES
+from harness.roles import ROLES, Watchdog
 
 _PartT = TypeVar("_PartT", bound=Part)
 
@@ -308,7 +309,9 @@ class _Parts:
         yield from self._current_of_nothing()
         if self.topology is not None:
             yield from self._topology_disagreements(self.topology)
+            yield from self._unknown_nodes(self.topology, find_driver)
         yield from self._unknown_values()
+        yield from self._layers_without_watchdog(find_driver)
 
     def _device_disagreements(self, name: str, device: Device, find_driver: FindDriver) -> Iterator[str]:
         at = f"devices.{name}"
@@ -423,10 +426,26 @@ class _Parts:
                 if quantity not in known:
                     yield f"{at}: {value}: {unknown(f'{self.devices[device].role} value', quantity, known)}"
         yield from self._interlock_disagreements()
+
+    def _layers_without_watchdog(self, find_driver: FindDriver) -> Iterator[str]:
+        """A hardware layer is a watchdog of a device, and its driver says which ones there are."""
+        watchdogs: dict[str, list[str]] = {}
+        for name, device in self.devices.items():
+            with contextlib.suppress(ConfigurationError):  # told at the device
+                watchdogs[name] = watchdogs_of(find_driver(device.driver).Driver)
         for name, layer in self.safe_state.hardware_layers.items() if self.safe_state else ():
+            at = f"safe_state.hardware_layers.{name}"
             if layer.device not in self.device_names:
-                at = f"safe_state.hardware_layers.{name}.device"
-                yield f"{at}: {unknown('device', layer.device, self.device_names)}"
+                yield f"{at}.device: {unknown('device', layer.device, self.device_names)}"
+            elif layer.watchdog in watchdogs.get(layer.device, [layer.watchdog]):
+                continue
+            elif layer.watchdog:
+                beside = [each for each in watchdogs[layer.device] if each]
+                noun = f"watchdog of device {layer.device!r}"
+                yield f"{at}.watchdog: {unknown(noun, layer.watchdog, beside)}"
+            else:
+                having = ", ".join(sorted(device for device, own in watchdogs.items() if "" in own)) or "none"
+                yield f"{at}.device = {layer.device!r}: it is no watchdog itself; devices that are: {having}"
 
     def _interlock_disagreements(self) -> Iterator[str]:
         part = self.interlock
@@ -518,6 +537,18 @@ class _Parts:
         if topology.safety_chain is not None:
             yield from self._chain_disagreements(topology.safety_chain)
 
+    def _unknown_nodes(self, topology: Topology, find_driver: FindDriver) -> Iterator[str]:
+        """Nodes that an instrument's options name, and that the rig does not have."""
+        known = {node for system in topology.systems.values() for node in system.nodes}
+        for name, device in self.devices.items():
+            try:
+                options = find_driver(device.driver).Options.model_validate(options_table(device))
+            except (ConfigurationError, ValidationError):
+                continue  # told at the device
+            for node in getattr(options, "measured_nodes", ()):
+                if node not in known:
+                    yield f"devices.{name}.options: {unknown('node of topology.systems', node, known)}"
+
     def _chain_disagreements(self, chain: SafetyChain) -> Iterator[str]:
         """The chain's names are those that its device's options give channels."""
         at = "topology.safety_chain"
@@ -557,6 +588,15 @@ class _Parts:
             yield f"{at}: {unknown('device', name, self.device_names)}"
         elif name in self.devices and self.devices[name].role != role:
             yield f"{at} = {name!r}: that device's role is {self.devices[name].role}; allowed: {role}"
+
+
+def watchdogs_of(driver: Callable[..., Any]) -> list[str]:
+    """Name the watchdogs that a driver has: those that its class declares beside it, and "" for its own."""
+    beside = get_type_hints(driver)
+    own = [""] if isinstance(driver, type) and issubclass(driver, Watchdog) else []
+    return own + [
+        name for name, kind in beside.items() if isinstance(kind, type) and issubclass(kind, Watchdog)
+    ]
 
 
 def _is_loopback(host: str) -> bool:

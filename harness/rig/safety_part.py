@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from harness.rig.toml_file import Name, Part, Positive
 
-Value = Annotated[str, Field(pattern=r"^\w+\.\w+(\(\w+\))?(\.\w+)?$")]
+
+def _is_value(text: str) -> str:
+    if not re.fullmatch(r"\w+\.\w+(\(\w+\))?(\.\w+)?", text):
+        raise ValueError(
+            "no value of a device; allowed: <device>.<reading>, for example 'shunt.current_a', "
+            "'grid.voltage_v(1)', 'analyzer.values(battery_dc).current_a'"
+        )
+    return text
+
+
+Value = Annotated[str, AfterValidator(_is_value)]
 """A value that a device is asked for: ``shunt.current_a``, ``grid.voltage_v(1)``,
 ``analyzer.values(battery_dc).current_a``."""
 
@@ -86,7 +97,7 @@ class HardwareLayer(Part):
     """
 
     device: Name
-    watchdog: Name | Literal[""] = ""
+    watchdog: str = ""
     timeout_s: Positive
     measured_s: Positive
     what: Annotated[str, Field(min_length=1)]

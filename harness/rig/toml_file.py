@@ -123,6 +123,7 @@ def mistakes_of(
         return [
             f"{label}: {line}"
             for detail in details
+            if not _is_echo(detail)
             for line in _in_words(detail, schema, table, at).split("\n")
         ]
     return []
@@ -152,6 +153,16 @@ def _with_tuples(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_with_tuples(entry) for entry in value)
     return value
+
+
+def _is_echo(detail: ErrorDetails) -> bool:
+    """Whether an array is too short only because its entries, which are told by themselves, do not count."""
+    came = detail["input"]
+    return (
+        detail["type"] == "too_short"
+        and isinstance(came, Sequence | Mapping)
+        and len(came) >= detail.get("ctx", {})["min_length"]
+    )
 
 
 def _in_words(detail: ErrorDetails, schema: Mapping[str, Any], table: Mapping[str, Any], at: Location) -> str:
@@ -190,6 +201,10 @@ def _not_a_word(key: str, came: object, expected: object) -> str:
 def _as_pydantic_says(key: str, came: object, detail: ErrorDetails, *, is_own: bool) -> str:
     """Pydantic's own sentence, or that of one of our validators, in the words of TOML."""
     said = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if detail["type"] == "too_short":
+        count = detail["ctx"]["min_length"]
+        said = f"{count} {'entry' if count == 1 else 'entries'} or more"
+    said = re.sub(r"a valid dictionary or instance of \w+", "a table", said)
     for pydantic_word, word in _WORDS.items():
         said = said.replace(pydantic_word, word)
     if isinstance(came, Mapping) or "[key]" in detail["loc"]:
@@ -205,8 +220,9 @@ _WORDS = {
     "a valid tuple": "an array",
     "a valid list": "an array",
     "a valid dictionary or object to extract fields from": "a table",
-    "a valid dictionary or instance of": "a table for",
     "a valid dictionary": "a table",
+    "String should have at least 1 character": "a text that is not empty",
+    "a valid date": "a date, for example 2027-03-31, without quotes",
 }
 """What pydantic calls a value, and what a TOML file calls it."""
 

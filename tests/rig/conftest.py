@@ -18,6 +18,7 @@ from harness.rig.files import load_product, load_rig
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile
 from harness.rig.toml_file import toml_text, unknown
+from harness.roles import SafetyInputs, Watchdog
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -190,6 +191,20 @@ class CouplerOptions(UnitOptions):
     outputs: dict[str, int]
 
 
+class MeterOptions(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    node: str
+
+    @property
+    def measured_nodes(self) -> list[str]:
+        return [self.node]
+
+
+class ConverterDriver:
+    heartbeat: Watchdog
+
+
 @dataclass(frozen=True)
 class Declared:
     """A driver's folder that says what it is, and has nothing behind it."""
@@ -204,11 +219,12 @@ class Declared:
 
 DECLARED = {
     "pack": Declared("battery", "can", PackOptions),
-    "converter": Declared("inverter", "modbus_tcp", UnitOptions),
+    "converter": Declared("inverter", "modbus_tcp", UnitOptions, Driver=ConverterDriver),
+    "meter": Declared("power_analyzer", "visa", MeterOptions),
     "relay": Declared("fault_inserter", "modbus_tcp", RelayOptions),
     "shunt": Declared("dc_sensor", "can"),
     "source": Declared("grid_source", "visa"),
-    "coupler": Declared("safety_inputs", "modbus_tcp", CouplerOptions),
+    "coupler": Declared("safety_inputs", "modbus_tcp", CouplerOptions, Driver=SafetyInputs),
 }
 
 

@@ -140,7 +140,28 @@ def test_five_mistakes_in_five_places_are_told_at_once(project):
         ("envelope.battery_voltage_v.value", [40.0], "envelope.battery_voltage_v.value[1] is missing"),
         ("envelope.stale_s.within_s", 0, "envelope.stale_s.within_s = 0: allowed: greater than 0"),
         ("frequencies_hz", [60, 55], "frequencies_hz[1] = 55: allowed: 50 or 60"),
-        ("frequencies_hz", [], "frequencies_hz = []"),
+        ("frequencies_hz", [], "frequencies_hz = []: allowed: 1 entry or more"),
+        ("safe_state.verified.battery_current.sensors", ["shunt.current_a"], ": allowed: 2 entries or more"),
+        ("wires.lan.host", "", 'wires.lan.host = "": allowed: a text that is not empty'),
+        ("interlock.watch.battery_voltage_v", ["shunt voltage"], "allowed: <device>.<reading>, for example"),
+        ("devices.bms.calibration_due", "soon", "allowed: a date, for example 2027-03-31, without quotes"),
+        ("interlock", 5, "interlock = 5: allowed: a table"),
+        (
+            "safe_state.hardware_layers.watchdog",
+            {"device": "pcs", "watchdog": "hartbeat", "timeout_s": 5.0, "measured_s": 7.0, "what": "stops"},
+            "watchdog.watchdog: unknown watchdog of device 'pcs' 'hartbeat'; known: heartbeat; did you mean",
+        ),
+        (
+            "safe_state.hardware_layers.watchdog.device",
+            "pcs",
+            "watchdog.device = 'pcs': it is no watchdog itself; devices that are: safety",
+        ),
+        ("safe_state.hardware_layers.watchdog.device", "safty", "unknown device 'safty'; known: bms"),
+        (
+            "devices.pcs",
+            {"driver": "meter", "wire": "source", "role": "power_analyzer", "options": {"node": "solar_ac"}},
+            "devices.pcs.options: unknown node of topology.systems 'solar_ac'; known: battery_dc, grid_ac",
+        ),
         ("seed", -1, "seed = -1: allowed: greater than or equal to 0"),
         ("product", "lfp_rak", "small.toml: product: unknown product 'lfp_rak'; known: lfp_rack"),
         ("site", "osakka", "small.toml: site: unknown site 'osakka'; known: osaka"),
@@ -157,6 +178,13 @@ def test_a_mistake_says_key_what_came_and_what_is_allowed(project, at, value, sa
         place = place[step]
     place[key] = value
     assert any(said in mistake for mistake in project.mistakes(table)), project.mistakes(table)
+
+
+def test_an_entry_that_is_wrong_is_told_once_and_not_as_an_array_without_it(project):
+    table = project.table()
+    table["interlock"]["watch"]["battery_voltage_v"] = ["shunt voltage"]
+    (mistake,) = project.mistakes(table)
+    assert 'interlock.watch.battery_voltage_v[0] = "shunt voltage": ' in mistake
 
 
 def with_chain(table, **changes):
