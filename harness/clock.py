@@ -544,6 +544,7 @@ class _RigLoop(asyncio.SelectorEventLoop):
             Overrun: after ``limit_s``.
             ClockAlarm: what the loop found; the work has been cancelled and has ended.
         """
+        __tracebackhide__ = True  # whoever reads of a plan's mistake sees the plan
         alarm = self.create_future()
         outer, self._alarm = self._alarm, alarm
         overrun = Overrun(

@@ -16,8 +16,9 @@ from typing import Any, Literal, TextIO
 import pytest
 
 from harness.clock import rig_loop
-from harness.errors import Aborted, BenchError, ConfigurationError, RackproofError
+from harness.errors import Aborted, BenchError, ConfigurationError, RackproofError, near_miss
 from harness.judge import Verdict
+from harness.listing import ROLE_OF_FIXTURE
 from harness.plans import PlanSpec, spec_of
 from harness.plugin import EXIT_NOT_TESTABLE
 from harness.record.record import first_cause
@@ -30,6 +31,12 @@ _OUTCOMES: Mapping[Verdict, _Outcome] = {Verdict.PASS: "passed", Verdict.NOT_TES
 
 PLAN_RUN = pytest.StashKey[PlanRun]()
 
+
+PLAN_FIXTURES = (
+    *ROLE_OF_FIXTURE,
+    *("bench", "f0_hz", "form", "judge", "keep", "nominal_hz", "product", "requirements", "rig", "telemetry"),
+)
+"""What a plan may ask for: roles first."""
 
 LONGEST_SERIAL = 64
 """It is a part of a folder's name, of which Linux allows 255 bytes; ours."""
@@ -257,6 +264,8 @@ class Conductor:
         if run is None or (call.when == "setup" and call.excinfo is None):
             return report
         error = None if call.excinfo is None else call.excinfo.value
+        if isinstance(error, pytest.FixtureLookupError):
+            error = self._not_given(error)
         if call.when == "teardown":
             if isinstance(error, Exception):
                 # Who looks at the counts sees this plan once.
@@ -281,9 +290,21 @@ class Conductor:
         if verdict is Verdict.NOT_TESTABLE:
             report.longrepr = (str(item.path), 0, f"NOT TESTABLE: {run.message}")
         elif verdict is not Verdict.PASS and (error is None or isinstance(error, RackproofError | Caught)):
-            report.longrepr = f"{run.name} {run.spec.title}\n{verdict.words}\n{run.message}"
+            # pytest's short summary shows the first line.
+            report.longrepr = f"{run.message}\n{run.name} {run.spec.title}: {verdict.words}"
         self.live.end(verdict.words, run.message, run.rig_s)
         return report
+
+    def _not_given(self, error: pytest.FixtureLookupError) -> ConfigurationError:
+        """Say what a plan asked for that there is not, and what it may ask for."""
+        rig, asked = self.rig_session.rig, str(error.argname)
+        of_role = {role: fixture for fixture, role in ROLE_OF_FIXTURE.items()}
+        meant = f"; did you mean {of_role[asked]!r}?" if asked in of_role else near_miss(asked, PLAN_FIXTURES)
+        have = ", ".join(sorted({device.role for device in rig.devices.values()}))
+        return ConfigurationError(
+            f"there is no fixture {asked!r}{meant}; a plan may ask for {', '.join(PLAN_FIXTURES)}, and for "
+            f"what its own conftest.py defines; rig {rig.name} has the roles {have}"
+        )
 
     def pytest_keyboard_interrupt(self) -> None:
         """Conclude the plan that was running: it was stopped from outside."""

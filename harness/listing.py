@@ -14,7 +14,7 @@ from harness.errors import ConfigurationError
 from harness.plans import PlanSpec, spec_of
 from harness.rig.rig_file import RigFile
 
-_ROLE_OF_FIXTURE = {
+ROLE_OF_FIXTURE = {
     "battery": "battery",
     "inverter": "inverter",
     "grid": "grid_source",
@@ -57,9 +57,9 @@ def collect(testplans: Path) -> list[tuple[PlanSpec, frozenset[str]]]:
         spec = spec_of(function)
         if spec is not None:
             roles = {
-                _ROLE_OF_FIXTURE[name]
+                ROLE_OF_FIXTURE[name]
                 for name in inspect.signature(function).parameters
-                if name in _ROLE_OF_FIXTURE
+                if name in ROLE_OF_FIXTURE
             }
             found.append((spec, frozenset(roles)))
     return sorted(found, key=lambda pair: pair[0].plan_id)

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -72,6 +73,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     yield
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the rig's files, all mistakes at once, before anything is collected."""
     config.addinivalue_line("markers", "plan(id): a Rackproof test plan")
@@ -79,6 +81,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.option.emulate is not None or config.option.seed_fault:
             raise pytest.UsageError("--emulate and --seed-fault go with --rig=NAME")
         return
+    # The fixtures of plans say what loop they are for; pytest-asyncio asks every folder to choose.
+    warnings.filterwarnings("ignore", 'The configuration option "asyncio_default_fixture_loop_scope"')
     try:
         with _imported_as_written(config):
             _configure_rig(config)

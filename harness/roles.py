@@ -374,7 +374,8 @@ class Watchdog(Protocol):
     """What a device does to make the rig safe by itself, once nobody looks after it: a hardware layer.
 
     A coupler drops its outputs, a converter takes its power to zero. It cannot tell why it hears nobody. A
-    device is one itself, or has one as an attribute that its class declares (``heartbeat: Heartbeat``), or both.
+    device is one itself, or has one as an attribute that its class declares (``heartbeat: Heartbeat``), or
+    both.
     """
 
     async def arm_watchdog(self, timeout_s: float) -> None:

@@ -14,6 +14,7 @@ from harness.errors import (
     Aborted,
     BenchError,
     ConfigurationError,
+    Livelock,
     NotTestable,
     RackproofError,
     Unsafe,
@@ -46,6 +47,10 @@ from harness.wires.traffic import Traffic
 
 ENERGY_RESIDUAL_MAX = 0.001
 """Share of the energy moved that an emulated plant may not account for in any run."""
+
+
+READINGS_WITHOUT_PAUSE = 10_000
+"""Of all devices in one turn of the loop: a plan that looks at everything once needs some dozens; ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +143,8 @@ class RigSession:
         self.found_settings: Mapping[str, float] = {}
         self.runs_now: PlanSpec | None = None
         self._excused: set[str] = set()
+        self._instant = (0, 0)
+        self._readings_now = 0
         self._lease: Lease | None = None
         self._rig_now_s: Callable[[], float] = lambda: 0.0
 
@@ -220,7 +227,8 @@ class RigSession:
         observe: Observe = journal.reading
         self.interlock = self._own_interlock()
         show = None if self.interlock is None else self._show_interlock
-        takers = [each for each in (watch, show) if each is not None]
+        limit = self._limit_readings if self.is_virtual else None
+        takers = [each for each in (watch, show, limit) if each is not None]
         if takers:
 
             def observe(*readings: Reading[Any]) -> None:
@@ -302,6 +310,25 @@ class RigSession:
             interlock.observe(reading)
             if interlock.breach is not None and not self.tripped:
                 self._trip_here(interlock.breach)
+
+    def _limit_readings(self, reading: Reading[Any]) -> None:
+        """See that the loop has its turn: many a reading is there already, and costs a plan no wait.
+
+        Raises:
+            Livelock: too many without one; while a plan asks and asks, no alarm of the loop's can sound.
+        """
+        loop = rig_loop()
+        assert isinstance(loop, VirtualLoop)
+        instant = (loop.jumps, loop.turns)
+        if instant != self._instant:
+            self._instant, self._readings_now = instant, 0
+        self._readings_now += 1
+        if self._readings_now > READINGS_WITHOUT_PAUSE:
+            raise Livelock(
+                f"rig time stands at {loop.time():.6f} s after {READINGS_WITHOUT_PAUSE} readings without a "
+                f"pause, the last of {reading.source}: a plan polls without waiting; allowed: await "
+                "asyncio.sleep(...) between two looks"
+            )
 
     def _trip_here(self, breach: Breach) -> None:
         """Stop the plan that runs in this loop."""
@@ -510,6 +537,7 @@ class PlanRun:
         """Wrap a plan's function: within its rig time, ending at rest, with its settings as they were."""
 
         async def conduct(**fixtures: Any) -> None:
+            __tracebackhide__ = True  # whoever reads of a plan's mistake sees the plan
             loop = rig_loop()
             start_s = loop.time()
             if self.session.tick is not None:

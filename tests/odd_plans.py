@@ -127,6 +127,32 @@ async def test_breaks_and_cannot_come_to_rest(judge, bench):
     raise BenchError("the door is open")
 
 
+@odd("ER-14")
+async def test_misspells_a_fixture(judge, batery):
+    judge("alive", True, TRUE)
+
+
+@odd("ER-15")
+async def test_asks_for_a_role_by_the_word_of_rig_files(judge, power_analyzer):
+    judge("alive", True, TRUE)
+
+
+@odd("ER-16")
+async def test_forgets_to_wait_for_a_reading(judge, battery):
+    judge("alive", battery.is_charge_allowed(), TRUE)
+
+
+@odd("ER-17")
+async def test_polls_without_waiting(judge, battery):
+    while (await battery.soc()).value > 0.0:
+        pass
+
+
+@odd("ER-18")
+async def test_calls_what_there_is_not(judge, battery):
+    await battery.charge()
+
+
 @odd("FA-02")
 @pytest.mark.xfail(reason="known")
 async def test_is_expected_to_fail(judge):

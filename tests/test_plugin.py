@@ -85,11 +85,17 @@ def test_the_exit_code_is_pytests_own_where_something_failed(odd):
         ("ER-05", "measure 'alvie' is not declared; declared: 'alive'; did you mean 'alive'?"),
         ("ER-06", "the plan declares no measure"),
         ("ER-07", "ER-07 is not over after 5 s of rig time, which is all that it declared"),
-        ("ER-08", "chamber"),
+        ("ER-08", "there is no fixture 'chamber'; a plan may ask for battery, inverter, grid, "),
+        ("ER-08", "; rig lab1 has the roles battery, dc_sensor, "),
         ("ER-09", "sag: false; allowed true"),
         ("ER-10", "Skipped: not today"),
         ("ER-11", "Skipped: not today"),
         ("ER-12", "the rig did not come to rest: "),
+        ("ER-14", "there is no fixture 'batery'; did you mean 'battery'?; a plan may ask for "),
+        ("ER-15", "there is no fixture 'power_analyzer'; did you mean 'analyzer'?; a plan may ask for "),
+        ("ER-16", "alive: Driver.is_charge_allowed() was not waited for: write await before it"),
+        ("ER-17", "a plan polls without waiting; allowed: await asyncio.sleep(...) between two looks"),
+        ("ER-18", "'Driver' object has no attribute 'charge'"),
         ("FA-01", "first: false; allowed true"),
         ("FA-02", "alive: false; allowed true"),
         ("IN-01", "alive: 0.861"),
@@ -113,6 +119,13 @@ def test_the_judge_records_and_goes_on_after_a_fail(odd):
         ("first", "FAIL"),
         ("second", "PASS"),
     ]
+
+
+def test_a_traceback_begins_with_the_plan_and_an_error_in_words_has_none(odd):
+    told = odd.out[odd.out.index("= ERRORS =") :]
+    assert "await battery.charge()" in told
+    for hidden in ("harness/session.py", "harness/clock.py", "FixtureLookupError", "available fixtures"):
+        assert hidden not in told, hidden
 
 
 def test_a_time_that_was_overrun_ends_there(odd):
@@ -452,6 +465,25 @@ def test_20_plans_in_one_process_leave_no_more_descriptors_threads_or_ptys(home)
     counts = re.findall(r"LEFT (\d+) (\d+) (\d+)", ended.out)
     assert len(counts) == OPENINGS
     assert counts[-1] == counts[1], counts  # the first loads libraries
+
+
+MINE = """
+from harness.plans import plan
+
+
+@plan("MY-01", "of a user's own folder", hazard="reads", measures=("alive",), limit_s=60.0)
+async def test_mine(battery, judge):
+    judge("alive", (await battery.voltage_v()).value > 40.0, "rackproof_bench.is_true")
+"""
+
+
+def test_a_plan_runs_in_a_folder_of_its_own_without_a_word_of_settings(home):
+    rig = changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)
+    (home.path / "myplan.py").write_text(MINE)
+    ended = home.pytest("myplan.py", f"--rig={rig}", "--emulate", cwd=home.path)
+    assert ended.code == 0, ended.said
+    assert not ended.err
+    assert "arning" not in ended.out
 
 
 def test_a_pytest_without_rackproofs_options_is_left_alone(home):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.conductor import PLAN_FIXTURES
+
 from .conftest import LONGEST_FIRST
 
 ROOT = Path(__file__).parents[1]
@@ -68,6 +70,17 @@ def test_the_list_of_packages_is_the_folders():
 def test_every_folder_with_python_in_it_is_a_package():
     with_code = {path.parent for folder in PACKAGES.values() for path in (ROOT / folder).rglob("*.py")}
     assert with_code == {folder for _, folder in folders_with_code()}
+
+
+def test_what_a_plan_may_ask_for_is_what_the_fixtures_give():
+    given = {
+        name
+        for file in (ROOT / "fixtures").glob("*.py")
+        for name in re.findall(
+            r"^@pytest\w*\.fixture.*\n(?:async )?def (\w+)", file.read_text(), re.MULTILINE
+        )
+    }
+    assert given | {"f0_hz"} == set(PLAN_FIXTURES)
 
 
 def test_every_data_file_is_packaged():

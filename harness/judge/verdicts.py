@@ -6,6 +6,7 @@ missed ends the plan: what follows it would be judged for something that was nev
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -274,8 +275,11 @@ class Judge:
         return f"no requirement {requirement_id!r}"
 
 
-def _taken(name: str, value: Measured | Reading[Any] | bool, limits: Limits) -> Measured:
+def _taken(name: str, value: object, limits: Limits) -> Measured:
     """Bring a value of any kind to a Measured in the unit of the limit."""
+    if inspect.iscoroutine(value):
+        value.close()  # told here, and not once more when it is collected
+        raise JudgementError(f"{name}: {value.__qualname__}() was not waited for: write await before it")
     if isinstance(value, bool):
         taken = Measured(float(value), 0.0, "bool")
     elif isinstance(value, Measured):
