@@ -170,11 +170,8 @@ def on_reading_bench(
 
 def _read(options: Any) -> int:
     rig, product = _files(options)
-    device, _, quantity = options.value.partition(".")
-    by_role = {each.role: name for name, each in rig.devices.items()}
-    device = by_role.get(device, device)
-    if device not in rig.devices:
-        raise ConfigurationError(f"rig {rig.name} has no device {device!r}; it has: {', '.join(rig.devices)}")
+    word, _, quantity = options.value.partition(".")
+    device = rig.named(word)
 
     async def read(bench: Bench) -> int:
         driver = bench.devices[device]
@@ -294,6 +291,7 @@ def _emulate(options: Any) -> int:
 
     rig, product = _files(options)
     path = Path(options.write or f"{rig.name}_emulated.toml")
+    without = [rig.named(word) for word in options.without]
 
     async def run() -> int:
         stop = asyncio.Event()
@@ -301,11 +299,11 @@ def _emulate(options: Any) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), seed=rig.seed)
-        async with serve(setup, options.without, options.truth) as (served, side):
+        async with serve(setup, without, options.truth) as (served, side):
             if options.drill:
                 loop.add_reader(sys.stdin, _take_drill, side)
             write_rig(served, path)
-            count = len(rig.devices) - len(set(options.without))
+            count = len(rig.devices) - len(set(without))
             print(f"{rig.name}: {count} emulators in real time; rig file: {path}", flush=True)
             print(f"  rackproof arm {path} --person NAME", flush=True)
             print(f"  pytest testplans/ --rig={path}", flush=True)

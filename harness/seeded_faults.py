@@ -1,10 +1,12 @@
 """Faults put into the emulated world on purpose, to see whether a plan catches them.
 
-``dead:inverter``     its power stage never conducts, and it does not answer
-``powerless:inverter``  its power stage never conducts; its telemetry is honest
+``dead:<inverter>``   its power stage never conducts, and it does not answer
+``powerless:<inverter>``  its power stage never conducts; its telemetry is honest
 ``frozen:<device>``   its telemetry stays at its first sample; commands still act
 ``swapped:<device>``  its current and power have the wrong sign; of a device that tells one of them
 ``silent:<device>``   it does not answer
+
+A device is named by its name, or by its role where no other has it.
 """
 
 from __future__ import annotations
@@ -38,17 +40,16 @@ class SeededFault:
         Raises:
             ConfigurationError: unknown kind or device, or a kind that the device cannot have.
         """
-        kind, _, device = text.partition(":")
+        kind, _, word = text.partition(":")
         if kind not in KINDS:
             raise ConfigurationError(
                 f"--seed-fault {text!r}: unknown kind {kind!r}; "
                 f"known: {', '.join(KINDS)}{near_miss(kind, KINDS)}"
             )
-        if device not in rig.devices:
-            raise ConfigurationError(
-                f"--seed-fault {text!r}: rig {rig.name} has no device {device!r}; "
-                f"it has: {', '.join(rig.devices)}{near_miss(device, rig.devices)}"
-            )
+        try:
+            device = rig.named(word)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--seed-fault {text!r}: {error}") from None
         if kind in {"dead", "powerless"} and rig.devices[device].role != "inverter":
             raise ConfigurationError(f"--seed-fault {text!r}: {kind} is a fault of an inverter")
         signed = [name for name, each in rig.devices.items() if each.role in SIGNED_ROLES]

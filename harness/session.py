@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -120,7 +120,8 @@ class RigSession:
             mistakes.append(
                 f"--emulate: rig {rig.name} is served by emulators in another process already; leave it out"
             )
-        mistakes += stand_in_refusals(rig, choice.stand_ins)
+        self.choice = replace(choice, stand_ins=tuple(dict.fromkeys(self._named(mistakes, choice.stand_ins))))
+        mistakes += stand_in_refusals(rig, self.choice.stand_ins)
         if product is not None:
             mistakes += disagreements(rig, product)
         if mistakes or product is None or site is None:
@@ -154,6 +155,13 @@ class RigSession:
         except ConfigurationError as error:
             mistakes += error.mistakes
             return None
+
+    def _named(self, mistakes: list[str], words: Iterable[str]) -> Iterator[str]:
+        for word in words:
+            try:
+                yield self.rig.named(word)
+            except ConfigurationError as error:
+                mistakes.append(f"--emulate={word}: {error}")
 
     def rig_now_s(self) -> float:
         """Rig time of the bench that is open; zero where none is, since a fresh one starts there."""

@@ -109,7 +109,7 @@ def test_mistakes_of_rig_product_site_and_options_are_told_together(home):
     ended = home.pytest(
         "testplans", "--rig=lab1", "--emulate", "--product=lfp_rak", "--site=osaca",
         "--seed-fault=frosen:bms", "--seed-fault=frozen:bmss", "--seed-fault=dead:bms",
-        "--seed-fault=swapped:relay",
+        "--seed-fault=swapped:fault_inserter",
     )  # fmt: skip
     told(
         mistakes_in(ended),
@@ -122,7 +122,11 @@ def test_mistakes_of_rig_product_site_and_options_are_told_together(home):
             "did you mean 'bms'?",
         ),
         ("--seed-fault 'dead:bms'", "dead is a fault of an inverter"),
-        ("--seed-fault 'swapped:relay'", "role fault_inserter", "bms, pcs, shunt, analyzer, recorder"),
+        (
+            "--seed-fault 'swapped:fault_inserter'",
+            "role fault_inserter",
+            "bms, pcs, shunt, analyzer, recorder",
+        ),
     )
 
 
@@ -134,9 +138,13 @@ def test_broken_toml_is_told_with_file_line_and_column(home):
 
 def test_what_cannot_be_done_with_a_rig_is_a_usage_error_that_says_what_can(home):
     told(
-        mistakes_in(home.pytest("testplans", "--rig=lab1", "--emulate=bms,analyser,grid")),
+        mistakes_in(home.pytest("testplans", "--rig=lab1", "--emulate=battery,analyser,grid_source")),
         ("--emulate=bms", "protects the battery at battery_dc", 'topology.battery_side = "bench_source"'),
-        ("--emulate=analyser", "unknown device 'analyser'", "did you mean 'analyzer'?"),
+        (
+            "--emulate=analyser",
+            "rig lab1 has no device 'analyser'; it has: bms, pcs",
+            "did you mean 'analyzer'?",
+        ),
         ("--emulate=grid", "grid_source beside real devices", "emulate all devices with --emulate alone"),
     )
     told(

@@ -55,7 +55,7 @@ def test_reads_a_value_that_asks_for_a_phase(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["lab1", "batery.soc"], r"rig lab1 has no device 'batery'; it has: bms, pcs, .*"),
+        (["lab1", "batery.soc"], r"rig lab1 has no device 'batery'; it has: bms, pcs, .*mean 'battery'\?"),
         (["lab1", "battery.socc"], r"bms \(pylontech_lv\) has no reading 'socc'; .*did you mean 'soc'\?"),
         (["lab1", "battery"], r"bms \(pylontech_lv\) has no reading ''"),
         (["lab1", "grid.voltage_v"], r"grid\.voltage_v asks for: phase"),

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import Field, ValidationError, field_validator
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, near_miss
 from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
 from harness.rig.safety_part import Interlock, SafeState
 from harness.rig.toml_file import (
@@ -212,6 +212,27 @@ class RigFile(Part):
     interlock: Interlock | None = None
     safe_state: SafeState | None = None
     emulation: Emulation | None = None
+
+    def named(self, word: str) -> str:
+        """Give the device that a word means: by its name, or by a role that one device alone has.
+
+        Raises:
+            ConfigurationError: there is none, or there are several of that role.
+        """
+        if word in self.devices:
+            return word
+        of_role = [name for name, device in self.devices.items() if device.role == word]
+        if len(of_role) == 1:
+            return of_role[0]
+        if of_role:
+            raise ConfigurationError(
+                f"rig {self.name}: {word!r} is the role of {', '.join(of_role)}: name one"
+            )
+        known = {*self.devices, *(device.role for device in self.devices.values())}
+        raise ConfigurationError(
+            f"rig {self.name} has no device {word!r}; it has: "
+            f"{', '.join(self.devices)}{near_miss(word, known)}"
+        )
 
     def summary(self) -> dict[str, Any]:
         """Everything for the record, as JSON would hold it, addresses without ports."""

@@ -16,7 +16,6 @@ from harness.clock import now_s
 from harness.errors import RackproofError
 from harness.rig.plant_spec import plant_spec
 from harness.rig.rig_file import CanWire, Device, RigFile
-from harness.rig.toml_file import unknown
 
 if TYPE_CHECKING:
     from harness.plant.followed import FollowedBattery
@@ -42,9 +41,7 @@ def stand_in_refusals(rig: RigFile, names: Collection[str]) -> list[str]:
         ]
     found = []
     for name in names:
-        if name not in rig.devices:
-            reason = unknown("device", name, rig.devices)
-        elif rig.devices[name].role == "battery":
+        if rig.devices[name].role == "battery":
             reason = _of_battery(rig, rig.devices[name], names)
         else:
             reason = _of_others(rig.devices[name])

@@ -208,6 +208,19 @@ def with_chain(table, **changes):
     return table
 
 
+def test_a_device_is_named_by_its_role_where_no_other_has_it(project):
+    table = project.table()
+    rig = project.load(table)
+    assert (rig.named("pcs"), rig.named("inverter")) == ("pcs", "pcs")
+    with pytest.raises(
+        ConfigurationError, match=r"has no device 'invertor'; it has: bms, .*did you mean 'inverter'"
+    ):
+        rig.named("invertor")
+    table["devices"]["meter"] = table["devices"]["shunt"]
+    with pytest.raises(ConfigurationError, match="'dc_sensor' is the role of shunt, meter: name one"):
+        project.load(table).named("dc_sensor")
+
+
 def test_a_safety_chain_names_a_device_and_its_channels(project):
     chain = project.load(with_chain(project.table())).topology.safety_chain
     assert chain is not None
