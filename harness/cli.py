@@ -35,9 +35,8 @@ EXIT_USAGE = 4
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
     try:
+        options = _options(arguments)
         code = int(options.run(options))
         sys.stdout.flush()
     except BrokenPipeError:
@@ -60,6 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _options(arguments: Sequence[str] | None) -> Any:
+    """Parse a command line; what its command does not know is told with that command's own usage."""
+    options, rest = _parser().parse_known_args(arguments)
+    if rest:
+        known = [*options.command._option_string_actions]  # noqa: SLF001 - argparse has no public word for it
+        options.command.error(f"unrecognized arguments: {' '.join(rest)}{near_miss(rest[0], known)}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rackproof", description="Test plans for battery and server racks, on a rig."
@@ -70,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         name: str, run: Callable[[Any], int], text: str, *, on_rig: bool = True
     ) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text)
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, command=made)
         if on_rig:
             made.add_argument("rig", help="name in fixtures/rigs/, or a path")
             made.add_argument("--product", help="product under test, if not the rig's own")
@@ -78,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
     read = command("read", _read, "Read one value from one device.")
     read.add_argument("value", help="<device>.<reading>, for example inverter.ac_power_w")
-    read.add_argument("argument", nargs="*", help="what the reading asks for: a phase, a node")
+    read.add_argument("argument", nargs="*", default=[], help="what the reading asks for: a phase, a node")
     read.add_argument("--emulate", action="store_true", help="on an emulator, in virtual time")
     check = command("check", _check, "Check a rig's files, then reach each of its devices.")
     check.add_argument("--emulate", action="store_true", help="on emulators, in virtual time")
@@ -182,11 +190,13 @@ def _read(options: Any) -> int:
                 f"it has: {', '.join(sorted(known))}{near_miss(quantity, known)}"
             )
         method = getattr(driver, quantity)
-        wanted = [
-            name for name, each in inspect.signature(method).parameters.items() if each.default is each.empty
-        ]
-        if len(options.argument) < len(wanted):
-            raise ConfigurationError(f"{options.value} asks for: {', '.join(wanted)}")
+        parameters = inspect.signature(method).parameters
+        wanted = [name for name, each in parameters.items() if each.default is each.empty]
+        if not len(wanted) <= len(options.argument) <= len(parameters):
+            raise ConfigurationError(
+                f"{options.value} asks for: {', '.join(parameters) or 'nothing'}; "
+                f"came: {', '.join(options.argument) or 'nothing'}"
+            )
         values = [int(each) if each.lstrip("-").isdigit() else each for each in options.argument]
         result = await method(*values)
         print(*_shown(f"{device}.{quantity}", result), sep="\n")

@@ -47,9 +47,13 @@ def collect(testplans: Path) -> list[tuple[PlanSpec, frozenset[str]]]:
     collected = _Collected()
     # This process imported the harness before pytest could rewrite its asserts, of which it has none.
     quiet = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
+    # In a folder without settings pytest-asyncio asks to choose.
+    chosen = ("-o", "asyncio_default_fixture_loop_scope=function")
+    if not testplans.exists():
+        raise ConfigurationError(f"{testplans}: there is no such file or folder of plans")
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = pytest.main(["--collect-only", "-q", *quiet, str(testplans)], plugins=[collected])
+        code = pytest.main(["--collect-only", "-q", *quiet, *chosen, str(testplans)], plugins=[collected])
     if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         raise ConfigurationError(f"{testplans}: pytest cannot collect the plans: {said.getvalue().strip()}")
     found = []

@@ -318,7 +318,8 @@ def test_an_unreachable_device_names_device_wire_and_address_within_its_time_out
     for (device, wire), port in zip(ON_TCP, ports, strict=True):
         if (device, wire) not in OF_THE_RUN:
             continue
-        assert re.search(rf"{re.escape(device)}: {wire} \(.*127\.0\.0\.1::?{port}\b", ended.out), device
+        said = rf"{re.escape(device)}: {wire} \(.*127\.0\.0\.1::?{port}\b.*refused: nobody listens there"
+        assert re.search(said, ended.out), device
     assert took_s < 60.0, "all refusals are known at once, whatever the time-outs are"
 
 

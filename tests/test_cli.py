@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from harness.rig.emulation import pointed_at
 from harness.rig.files import load_product, load_rig, write_rig
 from harness.roles import ROLES
 
-from .processes import FOR_ALL_PLANS, LAB1, LFP_RACK, REPOSITORY, Home, changed
+from .processes import FOR_ALL_PLANS, LAB1, LFP_RACK, REPOSITORY, Home, changed, finish
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +60,9 @@ def test_reads_a_value_that_asks_for_a_phase(capsys):
         (["lab1", "batery.soc"], r"rig lab1 has no device 'batery'; it has: bms, pcs, .*mean 'battery'\?"),
         (["lab1", "battery.socc"], r"bms \(pylontech_lv\) has no reading 'socc'; .*did you mean 'soc'\?"),
         (["lab1", "battery"], r"bms \(pylontech_lv\) has no reading ''"),
-        (["lab1", "grid.voltage_v"], r"grid\.voltage_v asks for: phase"),
+        (["lab1", "grid.voltage_v"], r"grid\.voltage_v asks for: phase; came: nothing"),
+        (["lab1", "grid.voltage_v", "1", "2"], r"grid\.voltage_v asks for: phase; came: 1, 2"),
+        (["lab1", "battery.soc", "1"], r"battery\.soc asks for: nothing; came: 1"),
         (["lab1", "inverter.set_power_w", "5000"], r"pcs \(sunspec_storage\) has no reading 'set_power_w'"),
         (["lab1", "inverter.turn_on"], r"pcs \(sunspec_storage\) has no reading 'turn_on'"),
         (["lab1", "inverter.disarm_watchdog"], r"pcs \(sunspec_storage\) has no reading 'disarm_watchdog'"),
@@ -181,6 +185,11 @@ def test_plans_that_cannot_be_collected_are_told(tmp_path):
     assert "test_broken.py" in ended.err
 
 
+def test_plans_of_a_folder_that_is_not_there_are_told_in_a_line(capsys):
+    assert main(["plans", "--testplans", "testplanz"]) == 4
+    assert capsys.readouterr().err == "1 mistake:\n  testplanz: there is no such file or folder of plans\n"
+
+
 def test_a_folder_without_plans_is_told(tmp_path):
     ended = Home(tmp_path).rackproof("plans", "--testplans", tmp_path)
     assert (ended.code, ended.out.strip()) == (1, f"no plans under {tmp_path}")
@@ -247,6 +256,37 @@ def test_a_folder_that_is_no_run_is_told(capsys, tmp_path, command):
     said = capsys.readouterr()
     assert str(tmp_path) in said.out + said.err
     assert "Traceback" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "lab1", "lab2"], "rackproof check: error: unrecognized arguments: lab2"),
+        (
+            ["read", "lab1", "battery.soc", "--emulatte"],
+            "rackproof read: error: unrecognized arguments: --emulatte; did you mean '--emulate'?",
+        ),
+        (["verify"], "rackproof verify: error: the following arguments are required: folder"),
+        (["read", "lab1"], "rackproof read: error: the following arguments are required: value\n"),
+    ],
+)
+def test_a_wrong_command_line_is_answered_with_its_commands_own_usage(capsys, arguments, said):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"usage: rackproof {arguments[0]} ")
+    assert said in error
+
+
+def test_ctrl_c_while_everything_is_imported_ends_it_without_a_word(tmp_path):
+    """The first module that the commands import stands in the way, and presses it."""
+    home = Home(tmp_path)
+    (tmp_path / "argparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    home.environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    ended = finish(home.start("harness", "plans"), tmp_path)
+    assert ended.code == -signal.SIGINT
+    assert not ended.said
 
 
 def test_without_a_command_the_usage_is_shown(capsys):

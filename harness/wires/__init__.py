@@ -7,6 +7,8 @@ import a vendor's library; importing this package imports none of them.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -27,6 +29,14 @@ class Frame(NamedTuple):
 
 
 Receive = Callable[[Frame], None]
+
+
+def why_none(error: OSError) -> str:
+    """Say why there is no connection, in the same words on every wire."""
+    if isinstance(error, ConnectionRefusedError):
+        return "refused: nobody listens there"
+    number = error.errno or 0
+    return os.strerror(number).lower() if number in errno.errorcode else str(error)
 
 
 class CanPort(Protocol):

@@ -18,7 +18,7 @@ import can
 
 from harness.clock import now_s, rig_loop
 from harness.errors import DeviceRefused, WireClosed, WireTimeout
-from harness.wires import Frame, Receive
+from harness.wires import Frame, Receive, why_none
 from harness.wires.traffic import LineTraffic
 
 
@@ -334,7 +334,9 @@ class CanBusLine:
                 bus = await _open_bus(partial(make, channel=self._channel, **self._options))
         except TimeoutError as error:
             raise WireTimeout(f"{self}: did not open within {self._timeout_s:g} s") from error
-        except (can.CanError, OSError, ValueError) as error:
+        except OSError as error:
+            raise WireClosed(f"{self}: no connection: {why_none(error)}") from error
+        except (can.CanError, ValueError) as error:
             raise WireClosed(f"{self}: cannot be opened: {error}") from error
         self._bus = bus
         self._port = BusPort(self.name, bus, self._traffic)

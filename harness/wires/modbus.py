@@ -27,7 +27,7 @@ from pymodbus.transport import CommParams, CommType
 
 from harness.clock import VirtualLoop, now_s, rig_loop
 from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
-from harness.wires import ModbusRefusal, ModbusUnit, Table
+from harness.wires import ModbusRefusal, ModbusUnit, Table, why_none
 from harness.wires.faults import StreamFaults
 from harness.wires.fence import sever
 from harness.wires.traffic import LineTraffic
@@ -122,9 +122,21 @@ class _Connection(TransactionManager):
             timeout_connect=timeout_s,
         )
         super().__init__(address, _AnswerFramer(DecodePDU(False)), 0, False, None, None, None)
+        self.trouble: OSError | None = None
+        self._create = self.call_create
+        self.call_create = self._create_or_tell
         self.arrived = 0
         self._timeout_s = timeout_s
         self._traffic = traffic
+
+    async def _create_or_tell(self) -> Any:
+        """Keep the cause of what pymodbus only says no to."""
+        self.trouble = None
+        try:
+            return await self._create()
+        except OSError as error:
+            self.trouble = error
+            raise
 
     async def ask(self, request: ModbusPDU) -> ModbusPDU | None:
         """Send a request; give what answers it, or None where nothing did in time."""
@@ -205,8 +217,11 @@ class ModbusTcpLine:
         await self._connect(self._connection)
 
     async def _connect(self, connection: _Connection) -> None:
-        if not await connection.connect():
-            raise WireClosed(f"{self}: no connection: refused, or no answer within {self._timeout_s:g} s")
+        if await connection.connect():
+            return
+        if connection.trouble is not None:
+            raise WireClosed(f"{self}: no connection: {why_none(connection.trouble)}") from connection.trouble
+        raise WireTimeout(f"{self}: no connection within {self._timeout_s:g} s")
 
     def fence(self) -> None:
         """Cut the connection for good, from any thread: nothing is sent on this line any more."""

@@ -19,7 +19,7 @@ from pyvisa.constants import StatusCode
 
 from harness.clock import End, VirtualLoop, begin, now_s, rig_loop
 from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
-from harness.wires import Instrument
+from harness.wires import Instrument, why_none
 from harness.wires.faults import StreamFaults
 from harness.wires.fence import sever
 from harness.wires.scpi import block_span
@@ -88,7 +88,7 @@ class VisaSocketLine:
             try:
                 line = loop.listener(host, port)
             except ConnectionRefusedError as error:
-                raise WireClosed(f"{self}: {error.strerror}") from error
+                raise WireClosed(f"{self}: no connection: {why_none(error)}") from error
         else:
             # pyvisa-py takes a refused connection for an open one: ask the address first.
             try:
@@ -99,7 +99,7 @@ class VisaSocketLine:
             except TimeoutError as error:
                 raise WireTimeout(f"{self}: no connection within {self._timeout_s:g} s") from error
             except OSError as error:
-                raise WireClosed(f"{self}: no connection: {error}") from error
+                raise WireClosed(f"{self}: no connection: {why_none(error)}") from error
         manager = pyvisa.ResourceManager("@py")
         try:
             self._resource = manager.open_resource(

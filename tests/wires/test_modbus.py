@@ -439,7 +439,10 @@ def test_nobody_who_accepts_costs_the_time_out_and_no_more():
     async def main():
         with nobody_accepts() as port:
             line = ModbusTcpLine("pcs_lan", "127.0.0.1", port, timeout_s=0.2)
-            with takes(0.2), pytest.raises(WireClosed, match=rf"127\.0\.0\.1:{port}"):
+            with (
+                takes(0.2),
+                pytest.raises(WireTimeout, match=rf"127\.0\.0\.1:{port}\): no connection within"),
+            ):
                 await line.open()
             await line.close()
 

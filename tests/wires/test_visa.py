@@ -303,7 +303,9 @@ def test_a_device_that_starts_up_refuses_and_comes_back():
             faults.hang_up()
             await asyncio.sleep(1.0)
             for _ in range(2):
-                with pytest.raises(WireClosed, match=r"visa \(TCPIP::127\.0\.0\.1::\d+::SOCKET\): .*refuses"):
+                with pytest.raises(
+                    WireClosed, match=r"visa \(TCPIP::127\.0\.0\.1::\d+::SOCKET\): .*refused: "
+                ):
                     await line.query("B?")
             faults.is_refusing = False
             assert await line.query("C?") == "said C?"
