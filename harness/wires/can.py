@@ -334,10 +334,11 @@ class CanBusLine:
                 bus = await _open_bus(partial(make, channel=self._channel, **self._options))
         except TimeoutError as error:
             raise WireTimeout(f"{self}: did not open within {self._timeout_s:g} s") from error
-        except OSError as error:
+        except ConnectionError as error:
             raise WireClosed(f"{self}: no connection: {why_none(error)}") from error
-        except (can.CanError, ValueError) as error:
-            raise WireClosed(f"{self}: cannot be opened: {error}") from error
+        except (can.CanError, OSError, ValueError) as error:
+            why = why_none(error) if isinstance(error, OSError) else error
+            raise WireClosed(f"{self}: cannot be opened: {why}") from error
         self._bus = bus
         self._port = BusPort(self.name, bus, self._traffic)
         try:
