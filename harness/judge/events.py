@@ -1,49 +1,14 @@
-"""A sag as it was, and the way back from it: what a plan asks of a capture around one event."""
+"""The way back from a sag: what a plan asks of a capture around one event."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from harness.judge.uncertainty import measured
-from harness.judge.waveforms import Series, Window, longest_interruption, mean, minimum, time_until
+from harness.judge.waveforms import Series, Window, mean, time_until
 from harness.readings import Measured
-
-
-@dataclass(frozen=True, slots=True)
-class Dip:
-    """One stretch of low voltage (IEC 61000-4-30: from below the threshold to above it again).
-
-    Attributes:
-        start_s: rig time at which the voltage fell below the threshold; infinite where it never did.
-        end_s: rig time at which it had come back; infinite where it never did.
-        residual: lowest value of those whose windows lie inside.
-        duration: zero where there was none, infinite where it still lasted at the end of the capture.
-    """
-
-    start_s: float
-    end_s: float
-    residual: Measured
-    duration: Measured
-
-
-def longest_dip(voltage: Series, below: float, *, between: Window | None = None) -> Dip:
-    """Find the longest dip, as the stimulus that is judged first.
-
-    Each end is known within half a cycle, where ``voltage`` holds one-cycle values.
-    """
-    duration = longest_interruption(voltage, below, between=between)
-    if not duration.value > 0.0 or math.isinf(duration.value) or duration.window_s is None:
-        start_s = math.inf if duration.value == 0.0 else math.nan
-        return Dip(start_s, math.inf, minimum(voltage, between), duration)
-    start_s, end_s = duration.window_s
-    residual = minimum(voltage, (start_s, end_s))
-    if math.isnan(residual.value):
-        # Shorter than one window: no value lies wholly inside, and the lowest is too high by some.
-        residual = minimum(voltage, (start_s - voltage.window_s, end_s + voltage.window_s))
-    return Dip(start_s, end_s, residual, duration)
 
 
 def share_of_before(power: Series, *, before: Window, commanded_w: float) -> Series:

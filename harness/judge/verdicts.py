@@ -42,10 +42,6 @@ class Verdict(Enum):
         """The verdict as reports write it."""
         return self.name.replace("_", " ")
 
-    def is_worse_than(self, other: Verdict) -> bool:
-        """Whether this verdict outranks the other."""
-        return _RANK[self] < _RANK[other]
-
     @staticmethod
     def worst(verdicts: Iterable[Verdict]) -> Verdict:
         """Worst of several; PASS where there are none, so the caller asks whether there were any."""

@@ -103,7 +103,8 @@ def open_store(place: Path | str) -> Engine:
         engine = create_engine(url)
         Base.metadata.create_all(engine)
     except (SQLAlchemyError, ImportError) as error:
-        raise ConfigurationError(f"store {url}: cannot be opened: {error}") from error
+        why = getattr(error, "orig", None) or error  # without SQLAlchemy's page
+        raise ConfigurationError(f"store {url}: cannot be opened: {why}") from error
     return engine
 
 

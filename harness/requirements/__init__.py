@@ -108,12 +108,6 @@ class Requirements(Mapping[str, Requirement]):
         """Identities of all files, for the record."""
         return tuple(file.version for file in self._files)
 
-    def product_keys(self) -> frozenset[str]:
-        """Keys that some requirement takes from a product or site file."""
-        sides = [side for item in self._by_id.values() for side in (item.minimum, item.maximum)]
-        shares = {item.of for item in self._by_id.values() if item.of}
-        return frozenset(side.from_product for side in sides if side and side.from_product) | shares
-
     def bands(self, category: str) -> tuple[RideThroughBand, ...]:
         """Ride-through rows of a category, as the one file that has them gives them.
 

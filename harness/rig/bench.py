@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from harness.clock import VirtualLoop, rig_loop
 from harness.errors import BenchError, ConfigurationError, NotTestable, RackproofError, WireError
@@ -23,8 +23,6 @@ from harness.wires.traffic import Traffic
 if TYPE_CHECKING:
     from harness.plant import RigPlant
     from harness.wires.can import CanLine
-
-RoleT = TypeVar("RoleT")
 
 
 class Emulator(Protocol):
@@ -306,10 +304,6 @@ class Bench:
                 f"rig {self.rig.name}: the plan asks for one {role}, there is {there}; it has: {have}"
             )
         return self.devices[names[0]]
-
-    def name_of(self, role: str) -> str:
-        """Give the name of the device that fulfils a role; NotTestable as above."""
-        return str(self.role(role).name)
 
 
 def line_of(name: str, bench: Bench) -> Any:

@@ -74,7 +74,6 @@ def test_a_limit_from_the_product_file(requirements):
 def test_a_key_that_the_product_file_lacks_is_named(requirements):
     with pytest.raises(ConfigurationError, match=r"rte_ac .*'limits.rte_ac_min'.*given: limits.other"):
         requirements["product_limits.rte_ac"].resolve(60.0, {"limits.other": 1.0})
-    assert "limits.rte_ac_min" in requirements.product_keys()
 
 
 def test_a_share_of_a_nominal_value_takes_its_unit(tmp_path):
@@ -174,8 +173,9 @@ def test_a_verified_number_says_who(tmp_path):
 
 
 def test_every_requirement_resolves_at_both_frequencies(requirements):
-    keys = dict.fromkeys(requirements.product_keys(), 1.0)
     for item in requirements.values():
+        sides = [side for side in (item.minimum, item.maximum) if side]
+        keys = dict.fromkeys([key for key in (item.of, *(side.from_product for side in sides)) if key], 1.0)
         for f0_hz in (50.0, 60.0):
             limits = item.resolve(f0_hz, keys)
             assert limits.minimum is not None or limits.maximum is not None, item.id
