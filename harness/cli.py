@@ -378,6 +378,7 @@ def _commission(options: Any) -> int:
 
 def _safe(options: Any) -> int:
     from harness.safety.recovery import recover  # noqa: PLC0415
+    from harness.safety.unsafe import unsafe_lines  # noqa: PLC0415
 
     rig, product = _files(options)
     setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), seed=rig.seed)
@@ -395,7 +396,7 @@ def _safe(options: Any) -> int:
     outcome = run_wall(lambda: recover(setup, say))
     for node, sensors in outcome.seen.items():
         print(f"  {node}: {', '.join(f'{sensor} = {value}' for sensor, value in sensors.items())}")
-    print(f"rig {rig.name}: {outcome.text}")
+    print(*(unsafe_lines(tuple(outcome.live), options.rig) or [f"rig {rig.name}: {outcome.text}"]), sep="\n")
     return EXIT_OK if outcome.is_safe else EXIT_TROUBLE
 
 
@@ -403,10 +404,9 @@ def _clear(options: Any) -> int:
     from harness.safety.lease import clear  # noqa: PLC0415
 
     rig = load_rig(options.rig)
-    print(
-        f"rig {rig.name} is open again on the word of {options.person}; it was closed: "
-        f"{clear(rig, options.person)}"
-    )
+    cause = clear(rig, options.person)
+    print(f"rig {rig.name} is open again on the word of {options.person}; it was closed:")
+    print(*(f"  {line}" for line in cause.split("; ")), sep="\n")
     return EXIT_OK
 
 

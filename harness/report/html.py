@@ -34,7 +34,7 @@ from harness.report.plots import (
     reading_panels,
     zoom_panels,
 )
-from harness.report.unsafe import HEADLINE, outline, what_to_do
+from harness.safety.unsafe import HEADLINE, outline, what_to_do
 
 PAGE = "report.html"
 

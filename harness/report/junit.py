@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 from harness.record.logbook import LOGBOOK, RECORD
 from harness.record.record import PlanRecord, Record, first_cause, read_document, record_of
 from harness.report.html import judgement_row, said_attempt
-from harness.report.unsafe import HEADLINE, unsafe_lines
+from harness.safety.unsafe import HEADLINE, unsafe_lines
 
 NAME = "junit.xml"
 OUTCOMES: Mapping[str, tuple[str, str] | None] = {

@@ -18,7 +18,7 @@ from harness.clock import real_s
 from harness.readings import Reading
 from harness.record.record import LETTERS, PlanRecord, Record, first_cause
 from harness.report.figures import TONES, UNITS, duration, figure, scale_of, suffix_of
-from harness.report.unsafe import unsafe_lines
+from harness.safety.unsafe import unsafe_lines
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleDimensions, RenderableType

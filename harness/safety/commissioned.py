@@ -13,7 +13,7 @@ from harness.clock import wall_time
 from harness.record.canonical import canonical
 from harness.record.logbook import public_key_hex, station_key, trusted_keys
 from harness.rig.rig_file import RigFile
-from harness.safety.lease import state_folder
+from harness.safety.lease import state_folder, state_kept_in
 
 
 def fingerprint(rig: RigFile) -> str:
@@ -29,10 +29,11 @@ def place_of(rig: RigFile) -> Path:
 def read_commissioning(rig: RigFile) -> Mapping[str, Any] | None:
     """Give what commissioning found; None where the rig, as its file stands, was never commissioned."""
     try:
-        document: Mapping[str, Any] = json.loads(place_of(rig).read_text())
+        document: Any = json.loads(place_of(rig).read_text())
     except (FileNotFoundError, ValueError):
         return None
-    return document if document.get("rig_sha256") == fingerprint(rig) else None
+    is_of_it = isinstance(document, dict) and document.get("rig_sha256") == fingerprint(rig)
+    return document if is_of_it else None
 
 
 VALID_DAYS = 365
@@ -43,7 +44,11 @@ GOOD_RESULTS = frozenset({"passed", "not there"})
 
 
 def write_commissioning(rig: RigFile, person: str, checks: list[dict[str, Any]]) -> Path:
-    """Sign what was found with the station's key, and keep it for this rig file as it stands."""
+    """Sign what was found with the station's key, and keep it for this rig file as it stands.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
     key = station_key()
     now = wall_time()
     document: dict[str, Any] = {
@@ -57,7 +62,8 @@ def write_commissioning(rig: RigFile, person: str, checks: list[dict[str, Any]])
     }
     document["signature"] = key.sign(canonical(document)).hex()
     place = place_of(rig)
-    place.write_text(json.dumps(document, indent=1) + "\n")
+    with state_kept_in(place):
+        place.write_text(json.dumps(document, indent=1) + "\n")
     return place
 
 

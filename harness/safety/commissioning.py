@@ -23,12 +23,13 @@ from typing import Any
 from harness.clock import go_before_others, now_s, run_wall
 from harness.errors import BenchError, NotTestable, RackproofError, Unsafe
 from harness.readings import Reading
+from harness.record.logbook import station_key
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.product_file import ProductFile
 from harness.rig.reaction import STALE_PERIODS
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
-from harness.safety.commissioned import GOOD_RESULTS, write_commissioning
+from harness.safety.commissioned import GOOD_RESULTS, place_of, write_commissioning
 from harness.safety.interlock import Breach, Interlock
 from harness.safety.lease import ENERGISED, Lease
 from harness.safety.safe_state import MakeSafe, Outcome
@@ -320,12 +321,13 @@ def commission(
 
     Raises:
         Unsafe: it must not be energised, nobody is named, or somebody else holds it.
-        BenchError: a device cannot be reached.
+        BenchError: a device cannot be reached, or the result could not be kept.
     """
     if reasons := refusals(rig, product):
         raise Unsafe("; ".join(reasons))
     if not person.strip():
         raise Unsafe(f"rig {rig.name} cannot be commissioned: --person is empty; name who stands beside it")
+    station_key(), place_of(rig)  # what could not be signed or kept at its end is not begun
     lease = Lease.take(rig)
     try:
         results = run_wall(lambda: _walk(rig, product, lease, checks, tell))

@@ -39,6 +39,7 @@ from harness.safety.interlock import Breach, Interlock, watched_devices
 from harness.safety.lease import ENERGISED, Lease
 from harness.safety.recovery import open_what_answers
 from harness.safety.safe_state import MakeSafe, Outcome
+from harness.safety.unsafe import HEADLINE, unsafe_lines
 from harness.safety.watch import armed_watchdogs, disarm_watchdogs, fed_watchdog, watching
 
 RELEASE_WITHIN_S = 0.5
@@ -412,13 +413,22 @@ async def _main(link: socket.socket) -> int:
         async with asyncio.timeout(1.0):
             await writer.drain()
     guard.close()
-    if not outcome.is_safe or outcome.settings or guard.is_alone:
-        print(f"guard: rig {outcome.text}", file=sys.stderr, flush=True)
+    for line in last_words(outcome, json.loads(config["rig"])["name"], is_alone=guard.is_alone):
+        print(line, file=sys.stderr, flush=True)
     gc.enable()
     if guard.has_watched:
         await guard.seal_for_the_dead()
     writer.close()
     return 0 if outcome.is_safe else 1
+
+
+def last_words(outcome: Outcome, rig: str, *, is_alone: bool) -> list[str]:
+    """Write for the terminal what came of it: all of it where no run is left that does."""
+    if outcome.is_safe:
+        return [f"guard: rig {outcome.text}"] if is_alone or outcome.settings else []
+    if not is_alone:
+        return [f"guard: {HEADLINE}"]
+    return [f"guard: after {outcome.cause}", *unsafe_lines(tuple(outcome.live), rig)]
 
 
 def be_prompt() -> None:

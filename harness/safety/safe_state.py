@@ -166,6 +166,8 @@ class Outcome:
         left = f"; settings not restored: {'; '.join(self.settings)}" if self.settings else ""
         if not self.is_safe:
             return f"UNSAFE after {self.cause}: {'; '.join(self.live)}{left}"
+        if not self.seen:
+            return f"not energised: {self.cause}"
         return f"safe, verified at {', '.join(self.seen)}, after {self.cause}{left}"
 
 

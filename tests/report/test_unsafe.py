@@ -13,6 +13,9 @@ from harness.record.run import Attempt, Run, Subject, Unit
 from harness.report.html import draw_report
 from harness.report.junit import draw_junit
 from harness.report.terminal import write_unsafe
+from harness.safety.guard import last_words
+from harness.safety.safe_state import Outcome
+from harness.safety.unsafe import HEADLINE, unsafe_lines
 
 LIVE = (
     "ac_voltage is live: analyzer.values(pcs_ac).voltage_v is 115.5, dead is at most 25",
@@ -144,3 +147,18 @@ def test_a_run_that_was_left_safe_has_none_of_it(new):
 )
 def test_an_outline_is_not_cut_off_before_its_first_point(message, cause):
     assert first_cause(message) == cause
+
+
+def test_a_guard_that_is_alone_tells_all_of_it_and_beside_a_run_no_more_than_the_headline():
+    unsafe = Outcome("the run was killed", live=list(LIVE))
+    alone = last_words(unsafe, "lab1", is_alone=True)
+    assert alone == ["guard: after the run was killed", *unsafe_lines(LIVE, "lab1")]
+    assert "  2. 'rackproof safe lab1' tries once more" in "\n".join(alone)
+    assert last_words(unsafe, "lab1", is_alone=False) == [f"guard: {HEADLINE}"]
+    assert last_words(Outcome("no sensor", is_safe=True), "lab1", is_alone=True) == [
+        "guard: rig not energised: no sensor"
+    ]
+    safe = Outcome("the run's end", is_safe=True, seen={"ac_voltage": {}})
+    assert last_words(safe, "lab1", is_alone=False) == []
+    (line,) = last_words(safe, "lab1", is_alone=True)
+    assert line == "guard: rig safe, verified at ac_voltage, after the run's end"

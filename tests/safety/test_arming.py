@@ -10,7 +10,7 @@ import pytest
 from harness.errors import BenchError, Unsafe
 from harness.rig.files import load_rig
 from harness.safety.arming import arm, arming_of, disarm
-from harness.safety.commissioned import write_commissioning
+from harness.safety.commissioned import read_commissioning, write_commissioning
 from harness.safety.lease import Lease
 
 from ..processes import LAB1
@@ -118,6 +118,16 @@ def test_a_permission_that_cannot_be_replaced_or_taken_back_is_told(rig, state):
         arm(rig, "A. Tester", 10.0)
     with pytest.raises(BenchError, match=rf"^{note}: cannot be written: "):
         disarm(rig)
+
+
+def test_a_commissioning_that_cannot_be_kept_is_told_and_a_damaged_one_is_none(rig):
+    place = write_commissioning(rig, "A. Tester", [])
+    place.write_text("[]")
+    assert read_commissioning(rig) is None
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(BenchError, match=rf"^{place}: cannot be written: Is a directory"):
+        write_commissioning(rig, "A. Tester", [])
 
 
 def test_a_rig_whose_lock_has_no_place_is_not_held(rig, unwritable):

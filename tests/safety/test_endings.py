@@ -24,6 +24,7 @@ import pytest
 from harness.rig.files import load_product, load_rig
 from harness.rig.reaction import reactions_s, stale_after_s
 from harness.safety.guard_link import BEATS_A_HEARTBEAT
+from harness.safety.unsafe import HEADLINE
 from harness.safety.watch import CHECKS_A_PERIOD
 
 from ..processes import LAB1, LFP_RACK, Ended, Home, side_by_side
@@ -542,7 +543,9 @@ def test_a_rig_that_is_gone_is_unsafe_until_a_person_clears_it(home):
     assert home.rackproof("verify", folder).code == 0
     after = home.rackproof("safe", rig)
     assert after.code != 0
-    assert "UNSAFE" in after.said
+    for said in (ended.said, after.said):
+        assert HEADLINE in said
+        assert "1. keep everybody away from it" in said
     again = home.pytest(home.path / "plans", f"--rig={rig}")
     assert again.code == 1
     assert "was left UNSAFE by" in again.said
