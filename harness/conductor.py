@@ -84,7 +84,7 @@ class Conductor:
             ConfigurationError: with every mistake.
         """
         some = option.emulate not in (None, "all")
-        if some and "/" in option.emulate:
+        if some and ("/" in option.emulate or option.emulate.endswith(".py")):
             raise ConfigurationError(
                 f"--emulate {option.emulate}: a path is no device; put the path before --emulate, "
                 "or write --emulate=all"
@@ -240,11 +240,21 @@ class Conductor:
         params = {name: value for name, value in params.items() if not name.startswith("_")}
         f0_hz = float(params.get("f0_hz", self.rig_session.frequencies_hz()[0]))
         name = spec.plan_id + (f"[{item.callspec.id}]" if params and hasattr(item, "callspec") else "")
-        with _ctrl_c_held_back():
+        with _ctrl_c_held_back(), self._exits_without_folder():
             run = PlanRun.begin(self.rig_session, spec, name, f0_hz, params)
             item.stash[PLAN_RUN] = run
             self.runs.append(run)
         self.live.begin(name, spec.title, spec.limit_s[self.rig_session.form])
+
+    @contextlib.contextmanager
+    def _exits_without_folder(self) -> Iterator[None]:
+        """End the session where the run's folder cannot be made; what can be known before was checked."""
+        try:
+            yield
+        except BenchError as error:
+            if self.rig_session.run is not None:
+                raise
+            pytest.exit(f"{error}; name another one: --runs DIR", returncode=pytest.ExitCode.USAGE_ERROR)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:

@@ -152,6 +152,10 @@ def test_what_cannot_be_done_with_a_rig_is_a_usage_error_that_says_what_can(home
         ("--emulate testplans/communication: a path is no device", "put the path before --emulate"),
     )
     told(
+        mistakes_in(home.pytest("--rig=lab1", "--emulate", "myplan.py")),
+        ("--emulate myplan.py: a path is no device", "put the path before --emulate"),
+    )
+    told(
         mistakes_in(home.pytest("testplans", "--rig=lab1", "--seed-fault=frozen:bms")),
         ("--seed-fault", "add --emulate"),
     )
@@ -167,6 +171,16 @@ def test_a_folder_of_runs_or_a_serial_that_cannot_be_is_told_before_anything_is_
         (f"--runs {path}: {path} is a file", "allowed: a folder"),
         ("--serial of 300 characters", "allowed up to 64"),
     )
+
+
+def test_a_folder_of_runs_that_cannot_be_made_ends_the_session_in_a_line(home):
+    """Nobody may make a folder in /proc, and its permissions do not say so."""
+    command = ("pytest", "testplans/communication", "--rig=lab1", "--emulate", "--runs=/proc/runs")
+    ended = finish(home.start(*command), home.path)
+    assert ended.code == 4
+    assert "the run's folder could not be made: No such file or directory; name another one" in ended.out
+    assert "Traceback" not in ended.said
+    assert "ERRORS" not in ended.said
 
 
 WRONG = """

@@ -275,7 +275,9 @@ class Run:
             self.journal.open()
             _point(self.runs / "latest", self.folder)
         except OSError as error:
-            raise BenchError(f"{self.runs / name}: the run's folder could not be made ({error})") from error
+            raise BenchError(
+                f"{self.runs / name}: the run's folder could not be made: {error.strerror}"
+            ) from error
         logbook = {
             "run_id": self.run_id,
             "folder": self.folder.name,
