@@ -50,7 +50,9 @@ def collect(testplans: Path) -> list[tuple[PlanSpec, frozenset[str]]]:
     # In a folder without settings pytest-asyncio asks to choose.
     chosen = ("-o", "asyncio_default_fixture_loop_scope=function")
     if not testplans.exists():
-        raise ConfigurationError(f"{testplans}: there is no such file or folder of plans")
+        raise ConfigurationError(
+            f"{testplans}: there is no such file or folder of plans; name one with --testplans"
+        )
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = pytest.main(["--collect-only", "-q", *quiet, *chosen, str(testplans)], plugins=[collected])

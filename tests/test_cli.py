@@ -187,7 +187,10 @@ def test_plans_that_cannot_be_collected_are_told(tmp_path):
 
 def test_plans_of_a_folder_that_is_not_there_are_told_in_a_line(capsys):
     assert main(["plans", "--testplans", "testplanz"]) == 4
-    assert capsys.readouterr().err == "1 mistake:\n  testplanz: there is no such file or folder of plans\n"
+    assert (
+        capsys.readouterr().err
+        == "1 mistake:\n  testplanz: there is no such file or folder of plans; name one with --testplans\n"
+    )
 
 
 def test_a_folder_without_plans_is_told(tmp_path):

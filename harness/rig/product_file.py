@@ -14,6 +14,8 @@ from harness.rig.product_inverter import FrequencyTrips, Inverter
 from harness.rig.toml_file import (
     Count,
     Fraction,
+    FractionWindow,
+    Frequencies,
     Name,
     NonNegative,
     Part,
@@ -63,7 +65,7 @@ class Ratings(Part):
     dc_voltage_v: Positive
     ac_voltage_v: Positive
     phases: Phases
-    frequencies_hz: Annotated[tuple[Literal[50, 60], ...], Field(min_length=1)]
+    frequencies_hz: Frequencies
 
 
 class Windows(Part):
@@ -81,7 +83,7 @@ class Windows(Part):
     current_a: Window
     charge_temperature_degc: Window
     discharge_temperature_degc: Window
-    soc: Window
+    soc: FractionWindow
 
 
 class Reference(Part):

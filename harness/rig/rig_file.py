@@ -19,6 +19,7 @@ from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
 from harness.rig.safety_part import Interlock, SafeState
 from harness.rig.toml_file import (
     Count,
+    Frequencies,
     Name,
     Part,
     Positive,
@@ -92,6 +93,19 @@ class ModbusTcpWire(Part):
     timeout_s: Positive = 1.0
     sharing: Sharing = "shared"
     clients: Count = 32
+
+    @field_validator("host")
+    @classmethod
+    def _is_host(cls, host: str) -> str:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            # A name has letters in it (RFC 1123, 2.1): what has none was to be an address.
+            if not re.fullmatch(r"[A-Za-z0-9.-]*[A-Za-z][A-Za-z0-9.-]*", host):
+                raise ValueError(
+                    "no address and no host name; for example '192.168.10.21'; the port has its own key"
+                ) from None
+        return host
 
 
 class VisaWire(Part):
@@ -199,7 +213,7 @@ class RigFile(Part):
     product: str
     site: str
     plans: tuple[str, ...] = ()
-    frequencies_hz: Annotated[tuple[Literal[50, 60], ...], Field(min_length=1)]
+    frequencies_hz: Frequencies
     nominal_voltage_v: Positive
     phases: Phases
     allowed_hazards: Annotated[tuple[Hazard, ...], Field(min_length=1)]

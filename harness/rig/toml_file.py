@@ -8,12 +8,15 @@ import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import ConfigurationError, near_miss
+
+T = TypeVar("T")
+PartT = TypeVar("PartT", bound=BaseModel)
 
 
 class Part(BaseModel):
@@ -47,6 +50,20 @@ def _is_ordered(window: tuple[float, float]) -> tuple[float, float]:
 Window = Annotated[tuple[float, float], AfterValidator(_is_ordered)]
 """Lowest and highest."""
 
+FractionWindow = Annotated[tuple[Fraction, Fraction], AfterValidator(_is_ordered)]
+"""Lowest and highest, each 0 to 1."""
+
+
+def _is_each_once(entries: tuple[T, ...]) -> tuple[T, ...]:
+    twice = [entry for place, entry in enumerate(entries) if entry in entries[:place]]
+    if twice:
+        raise ValueError(f"{twice[0]} is there twice; allowed: each once")
+    return entries
+
+
+Frequencies = Annotated[tuple[Literal[50, 60], ...], Field(min_length=1), AfterValidator(_is_each_once)]
+"""Nominal frequencies, in Hz."""
+
 
 def rises(curve: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
     """Refuse a curve whose points do not rise."""
@@ -56,7 +73,6 @@ def rises(curve: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], 
     return curve
 
 
-PartT = TypeVar("PartT", bound=BaseModel)
 Location = tuple[int | str, ...]
 
 
@@ -201,9 +217,12 @@ def _not_a_word(key: str, came: object, expected: object) -> str:
 def _as_pydantic_says(key: str, came: object, detail: ErrorDetails, *, is_own: bool) -> str:
     """Pydantic's own sentence, or that of one of our validators, in the words of TOML."""
     said = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if detail["type"] == "too_short":
-        count = detail["ctx"]["min_length"]
-        said = f"{count} {'entry' if count == 1 else 'entries'} or more"
+    if detail["type"] in {"too_short", "too_long"}:
+        bound, more_or_less = (
+            ("min_length", "more") if detail["type"] == "too_short" else ("max_length", "fewer")
+        )
+        count = detail["ctx"][bound]
+        said = f"{count} {'entry' if count == 1 else 'entries'} or {more_or_less}"
     said = re.sub(r"a valid dictionary or instance of \w+", "a table", said)
     for pydantic_word, word in _WORDS.items():
         said = said.replace(pydantic_word, word)

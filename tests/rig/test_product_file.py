@@ -150,6 +150,7 @@ def test_every_limit_that_a_requirement_asks_for_is_given():
             [46.0, 60.0],
             "windows.voltage_v = [43.2, 57.6]: allowed: 46.0 to 60.0, as",
         ),
+        ("windows.soc", [0.0, 2.0], "windows.soc[1] = 2.0: allowed: less than or equal to 1"),
         ("windows.soc", [0.9, 0.1], "windows.soc = [0.9, 0.1]: lowest 0.9 is not below highest 0.1"),
         ("bms.warnings.cell_over_voltage_v", 3.7, "the limit comes before the warning: cell_over_voltage_v"),
         ("bms.limits.cell_under_voltage_v", 2.4, "the alarm comes before the limit: cell_under_voltage_v"),

@@ -146,6 +146,14 @@ def test_five_mistakes_in_five_places_are_told_at_once(project):
         ("interlock.watch.battery_voltage_v", ["shunt voltage"], "allowed: <device>.<reading>, for example"),
         ("devices.bms.calibration_due", "soon", "allowed: a date, for example 2027-03-31, without quotes"),
         ("interlock", 5, "interlock = 5: allowed: a table"),
+        ("frequencies_hz", [60, 60], "frequencies_hz = [60, 60]: 60 is there twice; allowed: each once"),
+        ("envelope.battery_voltage_v.value", [1.0, 2.0, 3.0], ": allowed: 2 entries or fewer"),
+        (
+            "wires.lan.host",
+            "192.0.2.10:502",
+            'wires.lan.host = "192.0.2.10:502": no address and no host name',
+        ),
+        ("wires.lan.host", "192.0.2.300", 'wires.lan.host = "192.0.2.300": no address and no host name'),
         (
             "safe_state.hardware_layers.watchdog",
             {"device": "pcs", "watchdog": "hartbeat", "timeout_s": 5.0, "measured_s": 7.0, "what": "stops"},
