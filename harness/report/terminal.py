@@ -37,6 +37,9 @@ STYLES = {
 BETWEEN_S = 0.1
 """Least real time between two pictures: faster than that nobody reads."""
 
+SHORTEST_BAR, LONGEST_BAR = 4, 32
+"""Columns of a bar of progress: a shorter one says nothing, a longer one no more; ours."""
+
 
 @dataclass(slots=True)
 class LiveView:
@@ -121,10 +124,14 @@ class LiveView:
     def note(self, word: str, words: str) -> None:
         """Leave a line; beside those of the plans: what went wrong when the bench closed."""
         if _is_live(self.stream, self.is_terminal):
+            from rich.table import Table  # noqa: PLC0415 - with begin
             from rich.text import Text  # noqa: PLC0415 - with begin
 
-            line = Text.assemble((f"{word:<13}", STYLES[TONES.get(word, "F")]), words)
-            _console(self.stream).print(line, soft_wrap=True)
+            line = Table.grid()
+            line.add_column(width=13)
+            line.add_column(overflow="fold")
+            line.add_row(Text(word, STYLES[TONES.get(word, "F")]), Text(words))
+            _console(self.stream).print(line)
         else:
             self.stream.write(f"{word:<13}{words}\n")
             self.stream.flush()
@@ -138,12 +145,17 @@ class LiveView:
 
         head = Text.assemble((self.plan, "bold"), f"  {self.title}", no_wrap=True, overflow="ellipsis")
         progress = Table.grid(padding=(0, 2))
-        for _ in range(3 if self.declared_s else 2):
-            progress.add_column(no_wrap=True)
         declared = f" of at most {duration(self.declared_s)}" if self.declared_s else ""
-        bar = ProgressBar(total=self.declared_s or None, completed=min(self.rig_s, self.declared_s), width=32)
-        time = f"{duration(self.rig_s)}{declared}"
-        progress.add_row(*([bar] if self.declared_s else []), time, self._speed())
+        cells: list[RenderableType] = [f"{duration(self.rig_s)}{declared}", self._speed()]
+        # What words and the spaces behind three columns leave; on a narrow terminal words come first.
+        free = _size(self.stream).width - sum(len(str(cell)) for cell in cells) - 6
+        if self.declared_s and free >= SHORTEST_BAR:
+            done_s = min(self.rig_s, self.declared_s)
+            bar = ProgressBar(total=self.declared_s, completed=done_s, width=min(free, LONGEST_BAR))
+            cells.insert(0, bar)
+        for _ in cells:
+            progress.add_column(no_wrap=True)
+        progress.add_row(*cells)
         values = Table.grid(padding=(0, 2))
         values.add_column(style="bright_black", no_wrap=True)
         values.add_column(justify="right", no_wrap=True)
@@ -169,8 +181,8 @@ def _is_live(stream: TextIO, is_terminal: bool | None) -> bool:
     return stream.isatty() if is_terminal is None else is_terminal
 
 
-def _write_lines(lines: Sequence[str], stream: TextIO, *, is_live: bool) -> None:
-    """Write lines that nobody may miss: red where somebody watches, plain in a log."""
+def _write_lines(lines: Sequence[str], stream: TextIO, *, is_live: bool, style: str = STYLES["F"]) -> None:
+    """Write lines that nobody may miss: red, and broken at spaces, where somebody watches; whole in a log."""
     if not is_live:
         stream.writelines(f"{line}\n" for line in lines)
         return
@@ -178,7 +190,7 @@ def _write_lines(lines: Sequence[str], stream: TextIO, *, is_live: bool) -> None
 
     console = _console(stream)
     for line in lines:
-        console.print(Text(line, STYLES["F"]), soft_wrap=True)
+        console.print(Text(line, style))
 
 
 def _console(stream: TextIO) -> Console:
@@ -239,7 +251,9 @@ def write_summary(
         counts += f"; {planned - len(record.plans)} of {planned} plans were not begun"
     emulated = "emulated, " if record.subject["is_emulated"] else ""
     unit = f"{record.subject['product']} {record.subject['unit']['serial']} on {record.subject['rig']}"
-    stream.write(f"{unit} ({emulated}{record.subject['clock']} clock): {counts}\n")
+    _write_lines(
+        [f"{unit} ({emulated}{record.subject['clock']} clock): {counts}"], stream, is_live=live, style=""
+    )
     if record.seeded_faults:
         said = f"seeded faults: {', '.join(record.seeded_faults)}: these verdicts judge the plans, no product"
         _write_lines([said], stream, is_live=live)
@@ -272,9 +286,11 @@ def _draw(rows: Sequence[_Row], stream: TextIO) -> None:
     from rich.text import Text  # noqa: PLC0415 - as above
 
     table = Table(box=None, pad_edge=False, header_style="bright_black", padding=(0, 2, 0, 0))
-    for name in _COLUMNS:
+    filled = [place for place in range(len(_COLUMNS)) if any(row[place] for row in rows)]
+    for name in (_COLUMNS[place] for place in filled):
         is_text = name in {"title", "why"}
         table.add_column(name, no_wrap=not is_text, justify="right" if name == "rig time" else "left")
-    for verdict, *cells in rows:
-        table.add_row(Text(verdict, STYLES[TONES[verdict]]), *map(Text, cells))
+    for row in rows:
+        styles = (STYLES[TONES[row[0]]], *[""] * len(row))
+        table.add_row(*(Text(row[place], styles[place]) for place in filled))
     _console(stream).print(table)

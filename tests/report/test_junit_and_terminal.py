@@ -2,6 +2,7 @@ import io
 import itertools
 import os
 import pty
+import re
 import termios
 from xml.etree import ElementTree as ET
 
@@ -119,7 +120,7 @@ def test_the_picture_is_as_wide_as_the_terminal_also_after_a_change():
 
         clock = Clock()
         view = LiveView(stream=stream, real=clock, planned=9)
-        termios.tcsetwinsize(far, (40, 50))
+        termios.tcsetwinsize(far, (40, 56))
         view.begin("CC-02", "Gives back what its round-trip efficiency promises", 80_000.0)
         clock.now = 1.0
         view.refresh(10_000.0)
@@ -128,7 +129,16 @@ def test_the_picture_is_as_wide_as_the_terminal_also_after_a_change():
         clock.now = 25.0
         view.refresh(10_000.0)
         wide = shown()
-        view.end("PASS", "", 80_000.0)
+        termios.tcsetwinsize(far, (40, 50))
+        view.end("FAIL", "power delivered: 0.86; allowed 0.95 to 1.05", 80_000.0)
+        left = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown())
+    assert "2 h 46 min of at most 22 h 13 min  10000 x real time" in narrow
+    assert [line.rstrip() for line in left.splitlines() if line.startswith(("FAIL", " " * 13))] == [
+        "FAIL         CC-02  Gives back what its round-trip",
+        "             efficiency promises  (22 h 13 min,",
+        "             3200 x real time)  power delivered:",
+        "             0.86; allowed 0.95 to 1.05",
+    ]
     assert "promises" not in narrow
     assert "Gives back what its round-trip efficiency promises" in wide
     assert "2 h 46 min of at most 22 h 13 min  400 x real time" in wide
