@@ -573,10 +573,23 @@ class BatteryString:
         """Which strings hang at the node: a single one always does."""
         return (0,)
 
-    def interrupt(self) -> None:
-        """Stop the current at this instant (a contactor opens)."""
-        self.current_a = 0.0
+    def interrupt(self) -> float:
+        """Stop the current at this instant (a contactor opens).
+
+        What is told at the same instant may make a look before this or after it: with looks of its own it
+        comes to the same.
+
+        Returns:
+            The voltage until then.
+        """
+        if self.current_a == 0.0:
+            return self.voltage_v
+        self._look_again(self.current_a)
         self._refresh()
+        loaded_v, self.current_a = self.voltage_v, 0.0
+        self._look_again(0.0)
+        self._refresh()
+        return loaded_v
 
     def stored_change_j(self) -> float:
         """Energy stored now less that at time zero, from charge, capacity and hysteresis alone."""

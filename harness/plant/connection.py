@@ -336,8 +336,8 @@ class Connection:
         is_whole = self.negative.is_closed and not self.is_cut
         is_closed = is_whole and self.positive.is_closed
         if self.is_closed and not is_closed:
-            self.link.voltage_v = 0.0 if self.link.is_shorted else max(self._string.voltage_v, 0.0)
-            self._string.interrupt()
+            loaded_v = self._string.interrupt()
+            self.link.voltage_v = 0.0 if self.link.is_shorted else max(loaded_v, 0.0)
         self.is_closed = is_closed
         if not is_closed and not self.is_precharging:
             self._string.interrupt()

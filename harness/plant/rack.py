@@ -317,15 +317,20 @@ class Rack:
         self.start_voltage_v = sum(starts) / len(starts) if starts else 0.0
         return energy_j
 
-    def interrupt(self) -> None:
-        """Stop the rack's current at this instant; what circulates between strings goes on."""
-        difference_a, closed = self.current_a, self._closed()
+    def interrupt(self) -> float:
+        """Stop the rack's current at this instant; what circulates between strings goes on.
+
+        Returns:
+            The voltage until then.
+        """
+        difference_a, closed, loaded_v = self.current_a, self._closed(), self.voltage_v
         self.current_a = 0.0
         for string in closed:
             string.current_a -= difference_a / len(closed)
             string.interrupt()
         self.voltage_v = self._node_v()
         self._onset_a = self._onset()
+        return loaded_v
 
     def stored_change_j(self) -> float:
         """Energy stored now less that at time zero."""

@@ -1,4 +1,4 @@
-"""The order of equal instants moves nothing, not by a bit: commands, grid, contactors, faults, loads."""
+"""The order of equal instants moves nothing, not by a bit: commands, mains, contactors, faults, loads."""
 
 from dataclasses import replace
 

@@ -6,7 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.plant import BatterySpec, BmsSpec, ConverterSpec, LoadSpec, PlantSpec, RigPlant
+from harness.plant import (
+    BatterySpec,
+    BmsSpec,
+    ConverterSpec,
+    LoadSpec,
+    PlantSpec,
+    RigPlant,
+    stated_error,
+)
 from harness.roles import GridStep
 
 LFP = PlantSpec(
@@ -109,12 +117,11 @@ def test_halved_steps_move_results_by_less_than_the_stated_error():
     whole, half = RigPlant(LFP), RigPlant(LFP, step_scale=0.5)
     for rig in (whole, half):
         play_a_bad_day(rig, 200.0)
-    # Stated numerical error: 1e-6 of charge, 0.1 mV of string voltage, 1e-4 of energy.
-    assert half.string.soc == pytest.approx(whole.string.soc, abs=1e-6)
-    assert half.string.voltage_v == pytest.approx(whole.string.voltage_v, abs=1e-4)
+    assert half.string.soc == pytest.approx(whole.string.soc, abs=stated_error.LFP.soc)
+    assert half.string.voltage_v == pytest.approx(whole.string.voltage_v, abs=stated_error.LFP.string_v)
     one, two = whole.totals("pcs_ac"), half.totals("pcs_ac")
-    assert two.energy_out_j == pytest.approx(one.energy_out_j, rel=1e-4)
-    assert two.energy_in_j == pytest.approx(one.energy_in_j, rel=1e-4)
+    assert two.energy_out_j == pytest.approx(one.energy_out_j, rel=stated_error.CONVERTER.energy)
+    assert two.energy_in_j == pytest.approx(one.energy_in_j, rel=stated_error.CONVERTER.energy)
 
 
 def test_equal_runs_are_equal_to_the_last_bit():
