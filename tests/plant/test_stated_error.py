@@ -142,7 +142,9 @@ def opened_s(product, soc, power_w, scale, **levels):
     rig.converter.set_power_w(power_w)
     while not rig.bms.alarms and rig.now_s < 4000.0:
         rig.advance(rig.now_s + 10.0)
-    first = next(each for each in rig.bms.connection.operations if each.was_opening)
+    # The precharge contactor has opened before, once the link was charged.
+    opened = [each for each in rig.bms.connection.operations if each.was_opening and each.time_s > 5.0]
+    first = opened[0]
     return first.time_s, rig.bms.alarms
 
 
