@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 
 from opender import DER, DER_BESS
@@ -66,6 +67,12 @@ class Oracle:
 
     def give(self, voltage_pu, hertz):
         self.der.update_der_input(p_dem_pu=self.power_pu, v_pu=voltage_pu, f=hertz)
+
+    def give_phases(self, voltages_pu):
+        """Give each phase a voltage of its own, 120 degrees apart at 60 Hz."""
+        self.der.der_file.NP_PHASE = "THREE"
+        turned = [0.0, -2.0 * math.pi / 3.0, 2.0 * math.pi / 3.0]
+        self.der.update_der_input(p_dem_pu=self.power_pu, v_pu=list(voltages_pu), theta=turned, f=60.0)
 
     def run_to(self, end_s, step_s):
         """Run in equal steps of about a length; stop where it trips, and say so."""

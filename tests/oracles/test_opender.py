@@ -115,6 +115,32 @@ def test_modes_and_power_are_openders_by_voltage(category, voltage_pu):
     assert rig.converter.power_w / RATED_W == pytest.approx(oracle.power, abs=POWER)
 
 
+@pytest.mark.parametrize("category", CATEGORIES)
+@pytest.mark.parametrize("voltages_pu", [
+    (0.3, 1, 1), (0.6, 1, 1), (0.05, 1, 1), (0.8, 1, 1), (0.47, 1, 1), (1, 0.6, 0.6), (1, 0.4, 0.4),
+    (1.15, 1, 1), (1.15, 0.8, 1), (1.22, 1, 1),
+])  # fmt: skip
+def test_unbalanced_sags_and_swells_are_openders(category, voltages_pu):
+    """Mode and power before any trip, and the trip of the worst phase."""
+    ride, look_s = CATEGORIES[category], READY_S + 0.1
+    rig, oracle = plant(ride, 0.95), Oracle(category, 0.95, ride)
+    rig.grid.play([GridStep(30.0, voltages_pu, 60.0)])
+    oracle.give_phases(voltages_pu)
+    rig.advance(look_s)
+    oracle.run_to(look_s, FINE_S)
+    if (category, max(voltages_pu)) != ("III", 1.22):  # as above 1.20 pu with all phases
+        assert rig.converter.ride_mode is oracle.mode
+    assert rig.converter.power_w / RATED_W == pytest.approx(oracle.power, abs=POWER)
+    ours_s = trip_s(rig, 24.0)
+    end_s = 24.0 if ours_s is None else ours_s
+    oracle.run_to(look_s + end_s - 0.1, 0.05)
+    assert not oracle.has_tripped
+    oracle.run_to(look_s + end_s + 0.1, FINE_S)
+    assert oracle.has_tripped == (ours_s is not None)
+    if ours_s is not None:
+        assert oracle.now_s - look_s == pytest.approx(ours_s, abs=FINE_S + 0.005)
+
+
 A2, A3 = level(0.94, 10.0), level(0.94, 5.0)
 LVRT_2 = [level(0.28, 0.16), level(0.43, 0.16), level(0.653, 2.68), level(0.88, 2.0, is_ramp=True)]
 LVRT_2_LATE = [level(0.28, 0.16), level(0.43, 0.16), level(0.69, 7.68)]

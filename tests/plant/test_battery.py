@@ -469,9 +469,23 @@ DAY = (
 """Amperes and hours, 24 in all."""
 
 
-@pytest.mark.parametrize(("is_charging", "sign"), [(False, 1.0), (True, -1.0)])
-def test_thevenin_agrees_within_a_millivolt_over_a_day(is_charging, sign):
-    """Two RC branches, hysteresis and heat; ``thevenin`` has one resistance, so a day of each direction."""
+# A, and hours: turning back at every point of the charge, and resting in between.
+REVERSALS = [
+    *((1.0, 1.5), (0.0, 0.5), (-1.0, 1.5), (0.5, 2.0), (-0.5, 2.0), (1.5, 0.75), (0.0, 2.0), (-2.0, 0.5)),
+    *((0.2, 5.0), (-0.25, 4.0), (0.0, 1.25), (1.0, 1.0), (-0.5, 2.0)),
+]
+
+
+@pytest.mark.parametrize(
+    ("is_charging", "soc0", "day"),
+    [
+        pytest.param(False, 0.9, [(0.22 * amperes, hours) for amperes, hours in DAY], id="out"),
+        pytest.param(True, 0.1, [(-0.22 * amperes, hours) for amperes, hours in DAY], id="in"),
+        pytest.param(False, 0.75, REVERSALS, id="to and fro"),
+    ],
+)
+def test_thevenin_agrees_within_a_millivolt_over_a_day(is_charging, soc0, day):
+    """Two RC branches, hysteresis and heat; ``thevenin`` has one resistance both ways, and so has ours."""
     lfp = chemistries.load("lfp")
     branches = lfp.file.resistance.branches
     rows = lfp.charge_ohm if is_charging else lfp.discharge_ohm
@@ -487,8 +501,6 @@ def test_thevenin_agrees_within_a_millivolt_over_a_day(is_charging, sign):
     def farad(branch):
         return lambda soc, kelvin: branch.time_constant_s / (branch.share * ohm(soc, kelvin))
 
-    soc0 = 0.9 if sign > 0.0 else 0.1
-    day = [(sign * 0.22 * amperes, hours) for amperes, hours in DAY]
     oracle = thevenin.Simulation(
         {
             "num_RC_pairs": 2,
@@ -525,7 +537,8 @@ def test_thevenin_agrees_within_a_millivolt_over_a_day(is_charging, sign):
         }
     )
     spec = BatterySpec(cells_in_series=1, soc=soc0, spread=EQUAL, **OLD)
-    string = BatteryString(spec, 10.0, seed=1, chemistry=replace(lfp, file=file))
+    same = replace(lfp, file=file, charge_ohm=rows, discharge_ohm=rows)
+    string = BatteryString(spec, 10.0, seed=1, chemistry=same)
     ours_v, at_s, now_s = [], [], 0.0
     for amperes, hours in day:
         for minute in range(round(hours * 60)):
