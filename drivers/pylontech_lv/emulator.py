@@ -31,6 +31,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "contactor": points.CONTACTOR,
         "cell_imbalance": points.CELL_IMBALANCE,
         "precharge": points.BMS_INTERNAL,
+        "refill": points.UNDER_VOLTAGE,
         "cell_sum_mismatch": points.BMS_INTERNAL,
         "current_mismatch": points.BMS_INTERNAL,
         "voltage_sensor": points.BMS_INTERNAL,

@@ -5,11 +5,25 @@ forbidden, until it has been back for a time) and an alarm (after a delay it lat
 The limits of current follow its own estimate of the state of charge and its own temperature. Full is a small
 current at the charge voltage limit, as a charger that holds the voltage brings about; empty is the lowest
 cell. The estimate counts what its current sensor says, offset and gain error included, and is set right at
-full, at empty (where its data say so) and at the end of a strip.
+full, at empty (where its data say so) and by a strip.
 
 In strip mode, for batteries that are emptied to 0 V from time to time, no under-voltage level acts, charging
 is forbidden, discharging is allowed up to the strip's current, and while the contactors are open a load of
 its own empties the string.
+
+A strip leaves cells below every level of normal operation. From its end until the lowest cell is back it is
+refilling: still no under-voltage level, discharging is forbidden, charging is allowed up to a small current;
+then it goes on in normal mode by itself. Where the lowest cell does not rise for a time, closed or open, it
+is an alarm. In both modes a cell is believed as far below 0 V as in ``StripSpec.least_cell_v``: near 0 V an
+open wire looks like a cell, and is found by the sum once the others have left it.
+
+Below the window of normal operation the curve is steep, and the voltage knows better than the count. There a
+strip and a refill take as the estimate of a string of n cells with V at its terminals
+
+    SoC = OCV^-1(V / n)
+
+which is below 0 (-0.05 at 0 V, for zinc), so that what brings the cells back to their curve is not counted as
+theirs. 0 is said meanwhile.
 
 Measurements that contradict each other, or leave their span, are an alarm of their own and not believed.
 
@@ -18,7 +32,9 @@ are out leave their part of the limits. A string that is beyond its alarm alone,
 isolated, since opening the rack would not stop it. The estimate of the state of charge is that of all
 strings, those that are out included.
 
-Not modelled: cells' sensors with errors of gain, the time that a round of measurements takes, sleep.
+Not modelled: cells' sensors with errors of gain, the time that a round of measurements takes, sleep, a mode
+that outlives a restart, levels of current of its own for a strip and a refill, the drop over the resistances
+in the inverted curve (30 A from zinc cells of 300 Ah: 28 mV of 1.7 V, 0.1 % of capacity).
 """
 
 from __future__ import annotations
@@ -49,6 +65,7 @@ CELL_IMBALANCE = "cell_imbalance"
 INSULATION = "insulation"
 CELL_SUM_MISMATCH = "cell_sum_mismatch"
 CURRENT_MISMATCH = "current_mismatch"
+REFILL = "refill"
 VOLTAGE_SENSOR = "voltage_sensor"
 CURRENT_SENSOR = "current_sensor"
 CELL_VOLTAGE_SENSOR = "cell_voltage_sensor"
@@ -69,6 +86,7 @@ ALARMS = (
     CURRENT_SENSOR,
     CELL_VOLTAGE_SENSOR,
     TEMPERATURE_SENSOR,
+    REFILL,
     CONTACTOR,
     PRECHARGE,
     FUSE,
@@ -95,6 +113,7 @@ class BmsMode(Enum):
 
     NORMAL = "normal"
     STRIP = "strip"
+    REFILL = "refill"
 
 
 class _Levels:
@@ -118,11 +137,10 @@ class Bms:
     """What watches the string.
 
     Attributes:
-        soc: its estimate, 0 to 1.
         alarms: protections that have acted; they latch.
         limits: second levels that hold a direction forbidden now.
         warnings: levels that are passed now.
-        mode: normal or strip.
+        mode: normal, being stripped, or being charged after a strip.
         contactor_closed: whether string and link are connected.
         is_supplying: whether the converter has the string's voltage.
         connection: contactors, fuse and link.
@@ -143,13 +161,15 @@ class Bms:
         self.string = string
         self._now_s = 0.0
         self._timers = Timers()
-        self.soc = min(max(string.soc + spec.soc_error, 0.0), 1.0)
+        # Below 0 after a strip alone.
+        self._counted_soc = min(max(string.soc + spec.soc_error, 0.0), 1.0)
         self.alarms: frozenset[str] = frozenset()
         self.limits: frozenset[str] = frozenset()
         self.warnings: frozenset[str] = frozenset()
         self._level_warnings: frozenset[str] = frozenset()
         self._other_warnings: frozenset[str] = frozenset()
         self.mode = BmsMode.NORMAL
+        self._risen_v = math.inf
         self.own_load_a = 0.0
         self._charge_stopped_soc: float | None = None
         self._discharge_stopped_soc: float | None = None
@@ -239,6 +259,11 @@ class Bms:
         )
 
     @property
+    def soc(self) -> float:
+        """Its estimate of the state of charge, 0 to 1; 0 as well while the string is below its curve."""
+        return self._counted_soc if self._counted_soc > 0.0 else 0.0
+
+    @property
     def soh(self) -> float:
         """State of health: the string's, known exactly."""
         return self.string.soh
@@ -287,7 +312,7 @@ class Bms:
         return (
             self._is_ready
             and self._charge_stopped_soc is None
-            and self.mode is BmsMode.NORMAL
+            and self.mode is not BmsMode.STRIP
             and self.limits.isdisjoint(_FORBIDS_CHARGE)
         )
 
@@ -297,6 +322,7 @@ class Bms:
         return (
             self._is_ready
             and self._discharge_stopped_soc is None
+            and self.mode is not BmsMode.REFILL
             and self.limits.isdisjoint(_FORBIDS_DISCHARGE)
         )
 
@@ -305,6 +331,9 @@ class Bms:
         """Largest charge current, a positive number; zero where charging is not allowed."""
         if not self.is_charge_allowed:
             return 0.0
+        strip = self.spec.strip
+        if self.mode is BmsMode.REFILL and strip is not None:
+            return strip.refill_current_a * self._connected_share * self._derating()
         most_a = self.spec.charge_current_limit_a * self._connected_share
         return most_a * self._charge_taper.at(self.soc) * self._derating()
 
@@ -360,6 +389,8 @@ class Bms:
             for level_v in self._falling_levels_v:
                 if level_v < self._low_v:
                     hint_s = min(hint_s, (level_v - self._low_v) / down)
+        elif down > 0.0 and self._refilled_v > self._low_v:
+            hint_s = min(hint_s, (self._refilled_v - self._low_v) / down)
         return max(0.5 * hint_s if hint_s > NEAR_S else hint_s, LATE_S)
 
     def close_contactors(self) -> None:
@@ -423,8 +454,12 @@ class Bms:
         self._enter(BmsMode.STRIP)
 
     def end_strip(self) -> None:
-        """Go back to normal mode; a string that is still empty may be charged and not discharged."""
-        self._enter(BmsMode.NORMAL)
+        """End strip mode: cells below their window are refilled first, and normal mode follows by itself."""
+        if self.mode is not BmsMode.STRIP:
+            return
+        self._enter(BmsMode.REFILL)
+        if self._low_v >= self._refilled_v:
+            self._enter(BmsMode.NORMAL)
 
     def own_current_a(self, duration_s: float) -> float:
         """Mean current of a coming step into everything but the converter."""
@@ -450,8 +485,10 @@ class Bms:
             current_a = true_a * sensor.gain + sensor.offset if sensor.held is None else sensor.held
             if current_a < 0.0:
                 current_a *= self.spec.assumed_coulombic_efficiency
-            soc = self.soc - current_a * duration_s / (3600.0 * self.string.capacity_ah)
-            self.soc = 0.0 if soc < 0.0 else min(soc, 1.0)
+            before = self._counted_soc
+            soc = before - current_a * duration_s / (3600.0 * self.string.capacity_ah)
+            # No further below 0 than a strip has brought it.
+            self._counted_soc = max(soc, min(before, 0.0)) if soc < 0.0 else min(soc, 1.0)
         low_v, high_v = self._low_v, self._high_v
         self._look()
         self._drift_v_per_s = ((self._low_v - low_v) / duration_s, (self._high_v - high_v) / duration_s)
@@ -495,6 +532,8 @@ class Bms:
 
     def _enter(self, mode: BmsMode) -> None:
         self.mode = mode
+        self._risen_v = math.inf
+        self._timers.clear(REFILL, "refilled")
         self._charge_stopped_soc = self._discharge_stopped_soc = None
         self._set_levels()
         self._was_quiet = False
@@ -516,8 +555,10 @@ class Bms:
             self._judge_insulation(self.monitor)
         if self._is_suspect:
             self._judge_plausibility()
-        if self.mode is BmsMode.STRIP:
-            self._judge_strip()
+        if self.mode is not BmsMode.NORMAL:
+            self._count_by_voltage()
+        if self.mode is BmsMode.REFILL:
+            self._judge_refill()
         self._is_calm = (
             self.connection.is_resting
             and (self.monitor is None or self.monitor.is_steady)
@@ -566,11 +607,31 @@ class Bms:
         if not np.array_equal(bled, self.string.balancing):
             self.string.set_balancing(bled)
 
-    def _judge_strip(self) -> None:
-        """Set the estimate right once the string is empty."""
-        strip = self.spec.strip
-        if strip is not None and self.string.voltage_v <= strip.end_voltage_v:
-            self.soc = 0.0
+    def _count_by_voltage(self) -> None:
+        """Set the estimate right below the window, as far as its measurements agree with each other."""
+        cell_v = self.voltage_sensor.value() / self.string.spec.cells_in_series
+        if cell_v < self._window_v and not self._is_suspect:
+            chemistry = self.string.chemistry
+            self._counted_soc = float(np.interp(cell_v, chemistry.ocv, chemistry.soc))
+
+    def _judge_refill(self) -> None:
+        """Go on in normal mode once the lowest cell is back; raise the alarm where it does not rise."""
+        spec, timers, now_s = self.spec, self._timers, self._now_s
+        is_back = self._low_v >= self._refilled_v
+        if timers.held("refilled", now_s, spec.limit_recovery_s, is_true=is_back):
+            self._enter(BmsMode.NORMAL)
+            return
+        strip = spec.strip
+        if strip is None or is_back:
+            timers.clear(REFILL)
+            return
+        if self._low_v >= self._risen_v:
+            self._risen_v = math.inf
+            timers.clear(REFILL)
+        self._risen_v = min(self._risen_v, self._low_v + spec.voltage_hysteresis_v)
+        held = timers.held(REFILL, now_s, strip.refill_timeout_s, is_true=True)
+        if held and REFILL not in self.alarms:
+            self._raise({REFILL})
 
     def _set_levels(self) -> None:
         """Note the levels of this mode, and between which values none of them is near."""
@@ -581,19 +642,25 @@ class Bms:
             spec.over_current_limit_factor,
             spec.over_current_alarm_factor,
         )
-        is_stripping = self.mode is BmsMode.STRIP
+        is_low = self.mode is not BmsMode.NORMAL
         low_levels_v = (
             (-math.inf,) * 3
-            if is_stripping
+            if is_low
             else (
                 spec.cell_under_voltage_warning_v,
                 spec.cell_under_voltage_limit_v,
                 spec.cell_under_voltage_alarm_v,
             )
         )
-        self._discharge_stop_v = -math.inf if is_stripping else spec.discharge_stop_cell_v
+        self._discharge_stop_v = -math.inf if is_low else spec.discharge_stop_cell_v
         low, high = spec.cell_voltage_span_v
-        self._cell_span_v = (-math.inf if is_stripping else low, high)
+        self._cell_span_v = (spec.strip.least_cell_v if is_low and spec.strip is not None else low, high)
+        # Above all that acts on a low cell, so that normal mode begins without any of it.
+        self._window_v = max(
+            spec.discharge_stop_cell_v,
+            volts + max(spec.cell_under_voltage_warning_v, spec.cell_under_voltage_limit_v),
+        )
+        self._refilled_v = self._window_v if self.mode is BmsMode.REFILL else -math.inf
         over = _Levels(
             CELL_OVER_VOLTAGE,
             spec.cell_over_voltage_warning_v,
@@ -636,7 +703,7 @@ class Bms:
         cells, degc = self.cell_voltage_sensors, self.temperature_sensors
         self._cell_errors_v = (cells.lowest_offset, cells.highest_offset)
         self._quiet_v = (
-            max(-under.lowest, self._discharge_stop_v) - cells.lowest_offset,
+            max(-under.lowest, self._discharge_stop_v, self._refilled_v) - cells.lowest_offset,
             min(over.lowest, spec.charge_stop_cell_v) - cells.highest_offset,
         )
         self._quiet_degc = (-cold.lowest - degc.lowest_offset, hot.lowest - degc.highest_offset)
@@ -832,7 +899,7 @@ class Bms:
             return
         if self._charge_stopped_soc is None:
             if is_full and spec.resets_soc_at_full:
-                self.soc = 1.0
+                self._counted_soc = 1.0
             if is_full or (charge_a > 0.0 and self._high_v >= spec.charge_stop_cell_v):
                 self._charge_stopped_soc = self.soc
         elif self.soc <= self._charge_stopped_soc - spec.restart_soc_step:
@@ -840,7 +907,7 @@ class Bms:
         if self._discharge_stopped_soc is None:
             if charge_a < 0.0 and self._low_v <= self._discharge_stop_v:
                 if spec.resets_soc_at_empty:
-                    self.soc = 0.0
+                    self._counted_soc = 0.0
                 self._discharge_stopped_soc = self.soc
         elif self.soc >= self._discharge_stopped_soc + spec.restart_soc_step:
             self._discharge_stopped_soc = None

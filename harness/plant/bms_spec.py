@@ -160,20 +160,32 @@ class PlausibilitySpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StripSpec:
-    """The full discharge to 0 V of a chemistry that needs one.
+    """The full discharge to 0 V of a chemistry that needs one, and the charge back into the window.
 
     Attributes:
         discharge_current_a: largest discharge current meanwhile, and of its own load; a positive number.
-        end_voltage_v: string voltage at which it is done.
+        end_voltage_v: string voltage at which it is done: what the battery says that it may be discharged to.
         needs_permission: whether it is refused without permission.
         load_ohm: own load that empties the string while the contactors are open: ``discharge_current_a``, and
             less where the string's voltage does not give it through this resistance.
+        refill_current_a: largest charge current until all cells are back in their window, a positive number;
+            ours: a twentieth of 300 Ah an hour, half of the tenth that chargers commonly give to cells below
+            their window (from memory).
+        refill_timeout_s: after which a lowest cell that has not risen by the hysteresis of voltages raises
+            the alarm. Ours: at a fifth of the refill current, as in the cold, it rises by 20 mV in four
+            minutes.
+        least_cell_v: lowest cell voltage that is believed in a strip and a refill. Ours: cells whose states
+            of charge differ by 1 % of capacity part by 0.35 V where zinc runs out, and the weakest is driven
+            below 0 V by the others.
     """
 
     discharge_current_a: float
     end_voltage_v: float = 0.5
     needs_permission: bool = True
     load_ohm: float = 0.1
+    refill_current_a: float = 15.0
+    refill_timeout_s: float = 1_800.0
+    least_cell_v: float = -0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

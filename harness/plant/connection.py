@@ -4,7 +4,8 @@ Closing: negative, precharge, then the positive main contactor once the link has
 voltage; then the precharge contactor opens. Opening: positive (and precharge) first, then negative. A step
 waits for the auxiliary contact of the one before.
 
-Supervised: a link that is charged too soon or too late ends the try; after the last try it gives up. A
+Supervised: a link that is charged too soon or too late ends the try; after the last try it gives up. Of a
+string near 0 V, as after a strip, a share says nothing: there a link within ``LEVEL_V`` is charged. A
 contactor whose auxiliary contact disagrees with its command for too long is a fault, and nothing closes while
 one does. A positive contactor that does not come apart leaves the current to the negative one. Each string of
 a rack has its own fuse: one that melts takes its string off the node. All strings share the contactors here.
@@ -47,6 +48,9 @@ class Stage(Enum):
 
 _INSTANT_S = 1e-9
 """What is left of a time that was computed to be over by now."""
+
+LEVEL_V = 1.0
+"""Difference of voltages that needs no precharge: less than what a share of 95 % leaves of 48 V; ours."""
 
 _CLOSING = frozenset(
     {Stage.CLOSING_NEGATIVE, Stage.CLOSING_PRECHARGE, Stage.PRECHARGING, Stage.CLOSING_POSITIVE}
@@ -297,13 +301,19 @@ class Connection:
     def _shortest_precharge_s(self) -> float:
         """Shortest time of an exponential from where the link is now; a link from empty has the spec's."""
         spec, source_v = self.spec.precharge, self._string.voltage_at_v(0.0)
-        missing = 1.0 - self.link.voltage_v / source_v if source_v > 0.0 else 1.0
-        left = 1.0 - spec.done_fraction
-        return spec.shortest_s * math.log(missing / left) / math.log(1.0 / left) if missing > left else 0.0
+        if source_v <= 0.0:
+            return 0.0
+        missing = 1.0 - self.link.voltage_v / source_v
+        left, whole = 1.0 - self._charged_v(source_v) / source_v, 1.0 - spec.done_fraction
+        return spec.shortest_s * math.log(missing / left) / math.log(1.0 / whole) if missing > left else 0.0
+
+    def _charged_v(self, source_v: float) -> float:
+        """Voltage at which the link is charged."""
+        return min(self.spec.precharge.done_fraction * source_v, source_v - LEVEL_V)
 
     def _precharge_left_s(self) -> float:
         """How long until the link has its share of the string's voltage."""
-        level_v = self.spec.precharge.done_fraction * self._string.voltage_v
+        level_v = self._charged_v(self._string.voltage_v)
         if not self.is_precharging:
             return 0.0 if self.link.voltage_v >= level_v else math.inf
         return self.link.time_to_s(level_v, *self._source())

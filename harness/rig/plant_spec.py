@@ -284,6 +284,8 @@ def _bms(product: ProductFile) -> BmsSpec:
             end_voltage_v=strip.end_voltage_v,
             needs_permission=strip.needs_permission,
             load_ohm=strip.load_ohm,
+            refill_current_a=strip.refill_current_a,
+            refill_timeout_s=strip.refill_timeout_s,
         ),
         balancing=_balancing(bms.balancing),
         hydrogen=_hydrogen(bms.hydrogen),

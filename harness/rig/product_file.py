@@ -565,6 +565,9 @@ class Strip(Part):
         end_voltage_v: at the string's terminals, at the end of a strip.
         discharge_current_a: while stripping, as a positive number.
         load_ohm: of the unit's own load that empties the string while its contactors are open.
+        refill_current_a: largest charge current after a strip until all cells are back in their window, as a
+            positive number.
+        refill_timeout_s: without a rise of the lowest cell, until the unit gives up.
         needs_permission: whether the lower voltage holds on permission only.
         is_available: whether the unit can carry a load meanwhile.
     """
@@ -573,6 +576,8 @@ class Strip(Part):
     end_voltage_v: NonNegative
     discharge_current_a: Positive
     load_ohm: Positive
+    refill_current_a: Positive
+    refill_timeout_s: Positive
     needs_permission: bool
     is_available: bool
 

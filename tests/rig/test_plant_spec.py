@@ -266,6 +266,8 @@ def _monitored(product):
         end_voltage_v=0.2,
         discharge_current_a=20.0,
         load_ohm=0.1,
+        refill_current_a=7.0,
+        refill_timeout_s=900.0,
         needs_permission=False,
         is_available=True,
     )
