@@ -15,7 +15,7 @@ A strip leaves cells below every level of normal operation. From its end until t
 refilling: still no under-voltage level, discharging is forbidden, charging is allowed up to a small current;
 then it goes on in normal mode by itself. Where the lowest cell does not rise for a time, closed or open, it
 is an alarm. In both modes a cell is believed as far below 0 V as in ``StripSpec.least_cell_v``: near 0 V an
-open wire looks like a cell, and is found by the sum once the others have left it.
+open wire looks like a cell, and is found as one that does not rise, or by the sum.
 
 Below the window of normal operation the curve is steep, and the voltage knows better than the count. There a
 strip and a refill take as the estimate of a string of n cells with V at its terminals
@@ -23,7 +23,8 @@ strip and a refill take as the estimate of a string of n cells with V at its ter
     SoC = OCV^-1(V / n)
 
 which is below 0 (-0.05 at 0 V, for zinc), so that what brings the cells back to their curve is not counted as
-theirs. 0 is said meanwhile.
+theirs. 0 is said meanwhile. A whole charge after it is counted to 1 % of capacity: what leaks and gasses in
+its five hours, and a tenth of a per cent of the current, are not known to the count.
 
 Measurements that contradict each other, or leave their span, are an alarm of their own and not believed.
 
@@ -261,7 +262,7 @@ class Bms:
     @property
     def soc(self) -> float:
         """Its estimate of the state of charge, 0 to 1; 0 as well while the string is below its curve."""
-        return self._counted_soc if self._counted_soc > 0.0 else 0.0
+        return max(self._counted_soc, 0.0)
 
     @property
     def soh(self) -> float:

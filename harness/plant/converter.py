@@ -876,7 +876,11 @@ class Converter:
         """AC power that DC current limits, the heard charge voltage and the least DC voltage leave."""
         a, b, _, _ = string.source(duration_s, is_charging=False)
         most_a = max(self._most_a(string, duration_s) + self._lead_a, 0.0)
-        high_w = max(self._losses.ac_power_w(most_a * (a - b * most_a)), 0.0)
+        high_w = self._losses.ac_power_w(most_a * (a - b * most_a))
+        if high_w < 0.0:
+            # What it is not allowed to discharge it still loses; what the battery cannot give, the mains do.
+            room_a = self._room_a(a, b)
+            high_w = min(max(high_w, self._losses.ac_power_w(room_a * (a - b * room_a))), 0.0)
         a, b, _, _ = string.source(duration_s, is_charging=True)
         least_a = max(self._most_charge_a(string, duration_s) + self._lead_a, 0.0)
         low_w = min(self._losses.ac_power_w(-least_a * (a + b * least_a)), 0.0)
@@ -886,10 +890,14 @@ class Converter:
         """Largest mean discharge current of a coming step."""
         spec = self.spec
         a, b, _, _ = string.source(duration_s, is_charging=False)
+        return min(self._heard.discharge_a, spec.maximum_dc_current_a, self._room_a(a, b))
+
+    def _room_a(self, a: float, b: float) -> float:
+        """Largest mean discharge current that the voltage of a battery leaves, which gives U = a - b I."""
         # The mean voltage of a step is held, so that steps of any length leave the same charge.
-        room_a = (a - spec.minimum_dc_voltage_v) / b
+        room_a = (a - self.spec.minimum_dc_voltage_v) / b
         # Beyond a / 2b more current means less power.
-        return max(min(self._heard.discharge_a, spec.maximum_dc_current_a, room_a, 0.5 * a / b), 0.0)
+        return max(min(room_a, 0.5 * a / b), 0.0)
 
     def _most_charge_a(self, string: Battery, duration_s: float) -> float:
         """Largest mean charge current of a coming step, a positive number."""
@@ -906,5 +914,5 @@ class Converter:
             load,
             sun,
             most_a=spec.current_limit_pu * self._rated_a,
-            most_w=self._range_w[1],
+            most_w=max(self._range_w[1], 0.0),
         )

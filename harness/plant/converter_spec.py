@@ -67,7 +67,9 @@ class ConverterSpec:
         nominal_frequency_hz: of the island that it forms.
         current_limit_pu: largest phase current in per unit of the rated apparent power's current.
         maximum_dc_current_a: of its DC side, either direction.
-        minimum_dc_voltage_v: it limits discharge so as not to pull the DC side below this, and stops there.
+        minimum_dc_voltage_v: it limits discharge so as not to pull the DC side below this, and stops there;
+            its own losses come from the mains then. Charging has no such limit: it starts from 0 V, as a
+            battery that was stripped needs.
         ramp_w_per_s: of the active power set-point.
         ramp_var_per_s: of the reactive power set-point.
         fast_ramp_w_per_s: of the way to zero after the BMS fell silent.

@@ -286,6 +286,7 @@ def _bms(product: ProductFile) -> BmsSpec:
             load_ohm=strip.load_ohm,
             refill_current_a=strip.refill_current_a,
             refill_timeout_s=strip.refill_timeout_s,
+            least_cell_v=strip.least_cell_v,
         ),
         balancing=_balancing(bms.balancing),
         hydrogen=_hydrogen(bms.hydrogen),

@@ -568,6 +568,7 @@ class Strip(Part):
         refill_current_a: largest charge current after a strip until all cells are back in their window, as a
             positive number.
         refill_timeout_s: without a rise of the lowest cell, until the unit gives up.
+        least_cell_v: lowest cell voltage that the BMS believes until all cells are back.
         needs_permission: whether the lower voltage holds on permission only.
         is_available: whether the unit can carry a load meanwhile.
     """
@@ -578,6 +579,7 @@ class Strip(Part):
     load_ohm: Positive
     refill_current_a: Positive
     refill_timeout_s: Positive
+    least_cell_v: float
     needs_permission: bool
     is_available: bool
 

@@ -373,15 +373,16 @@ def test_the_own_load_strips_to_nothing_and_sets_the_estimate_right():
     assert rig.balance().own_loss_j > 1e6
 
 
-def test_after_a_strip_an_empty_string_alarms_until_it_is_charged():
-    """Under-voltage is alive again with the end of the strip."""
-    rig = RigPlant(replace(ZINC, battery=replace(ZINC.battery, soc=-0.04)))
-    rig.bms.start_strip(is_permitted=True)
-    rig.advance(5.0)
-    assert not rig.bms.alarms
-    rig.bms.end_strip()
-    rig.advance(6.0)
-    assert rig.bms.alarms == {"cell_under_voltage"}
+def test_an_empty_string_alarms_unless_it_was_stripped():
+    for is_stripped in (False, True):
+        rig = RigPlant(replace(ZINC, battery=replace(ZINC.battery, soc=-0.04)))
+        if is_stripped:
+            rig.bms.start_strip(is_permitted=True)
+            rig.advance(5.0)
+            rig.bms.end_strip()
+        rig.advance(6.0)
+        assert rig.bms.alarms == (frozenset() if is_stripped else {"cell_under_voltage"})
+        assert rig.bms.mode is (BmsMode.REFILL if is_stripped else BmsMode.NORMAL)
 
 
 def test_a_strip_is_refused_to_who_must_not():

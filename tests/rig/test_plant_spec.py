@@ -268,6 +268,7 @@ def _monitored(product):
         load_ohm=0.1,
         refill_current_a=7.0,
         refill_timeout_s=900.0,
+        least_cell_v=-0.4,
         needs_permission=False,
         is_available=True,
     )
