@@ -7,6 +7,7 @@ Each rectifier has an input stage and an output stage with the bulk capacitor be
     dE/dt        = what the input stage gives - drain            drain = P + the part behind the bulk
     E            = C (V_bulk² - V_empty²) / 2                    hold-up: t = E / drain
     output       = E_set - R I, limited; E_set falls by 3 V when half of E is gone (ORv3)
+                   limited on a bus below a level for a while: off, and again after a rest
     reactive     = -2 pi f C_x V_in²; power factor = P / sqrt(P² + Q² + D²), D = distortion times fundamental
 
 The input of one phase pulses, p(t) = P (1 - cos 2 theta), so the bulk stands at E - P / (2 omega) sin 2
@@ -14,7 +15,7 @@ theta when the mains vanish at the angle theta; that part is booked when the inp
 
 Output: Delta and Advanced Energy's ORv3 slides, as named in ``spec``. Not modelled: ripple of the output and
 of the running bulk, inrush into the filter and the empty bulk, pulse-load management, fans and
-temperature, active sharing's control loop (its residue is a spread of set-points), over-voltage protection
+temperature (it bears its current limit for as long as others hold the bus), active sharing's control loop (its residue is a spread of set-points), over-voltage protection
 of the output, energy below the lower voltage of the bulk.
 """
 
@@ -230,7 +231,8 @@ class Rectifier:
         elif self.is_taking and is_full:
             self.is_dropped = False
         self.is_signalling = timers.held("signal", now_s, spec.signal_after_s, is_true=not self.is_taking)
-        if timers.held("limit", now_s, spec.limit_hold_s, is_true=output.is_limiting(bus_v)):
+        is_short = output.is_limiting(bus_v) and bus_v < spec.limit_below_v
+        if timers.held("limit", now_s, spec.limit_hold_s, is_true=is_short):
             output.is_on = False
             self._is_resting = True
         if timers.held("rest", now_s, spec.limit_restart_s, is_true=self._is_resting):

@@ -386,9 +386,11 @@ class RackPlant:
                 self._piece = next(self._load)
             self._look()
             changed = [unit.settle(now_s, self.shelf_v) for unit in self.rectifiers]
-            is_fed = any(unit.is_taking and unit.output.is_on for unit in self.rectifiers)
+            feeding = sum(unit.is_taking and unit.output.is_on for unit in self.rectifiers)
+            is_fed = feeding > 0
             share = 1.0 / max(len(self.modules), 1)
-            spare_w = share * (self.spec.shelf.rating_w - sum(use.power_w for use in self._uses))
+            most_w = min(self.spec.shelf.rating_w, feeding * self.spec.shelf.rated_power_w)
+            spare_w = share * (most_w - sum(use.power_w for use in self._uses))
             spare_w_per_s = -share * sum(use.slope_w_per_s for use in self._uses)
             is_signalling = self.is_signalling
             changed += [
@@ -481,7 +483,7 @@ class RackPlant:
             last = bisect_right(levels_v, self.bus_v + high_v)
             ahead += [Line(self.bus_v - level_v, 0.0, 1.0) for level_v in levels_v[first:last]]
         end_v = shelf.value(until_s, x_v)
-        watched = [(self.spec.backup.trigger_v, 0.0)]
+        watched = [(self.spec.backup.trigger_v, 0.0), (self.spec.shelf.limit_below_v, 0.0)]
         for source in self._sources:
             watched += source.kinks()
         for kink_v, slope in watched:

@@ -36,7 +36,11 @@ class PowerShelfSpec:
         setpoint_sigma_v: of the no-load voltages, after active sharing; keyed normal draws, cut at 3. Ours.
         current_limit_factor: of the current at rated power and full-load voltage. 273 to 297 A at 12 kW in
             the acceptance template of TofuPilot for ORv3 supplies is 1.14 to 1.24.
-        limit_hold_s: time in the current limit until it shuts its output; ours.
+        limit_hold_s: time in the current limit, on a bus below ``limit_below_v``, until it shuts its output;
+            ours.
+        limit_below_v: a bus that the limited current does not hold. Ours: below the 47.4 V that a backup
+            unit holds in its own limit, so that shelf and backup carry an overload together, and above the
+            46.5 V at which servers come back, so that their coming and going does not hide a short circuit.
         limit_restart_s: from there until it starts again (10 +-1 s, same template).
         hold_up_j: what the bulk capacitor gives between its two voltages.
         bulk_full_v: where the input stage holds it.
@@ -71,6 +75,7 @@ class PowerShelfSpec:
     setpoint_sigma_v: float = 0.01
     current_limit_factor: float = 1.2
     limit_hold_s: float = 0.1
+    limit_below_v: float = 47.0
     limit_restart_s: float = 10.0
     hold_up_j: float = 60.0
     bulk_full_v: float = 430.0

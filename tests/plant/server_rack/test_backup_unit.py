@@ -193,6 +193,26 @@ def test_charging_leaves_the_shelf_its_rating():
     assert rack.modules[0].charge_w == 0.0
 
 
+@pytest.mark.parametrize(("load_w", "charge_w"), [(8500.0, 500.0), (9900.0, 0.0), (10_500.0, 0.0)])
+def test_charging_takes_what_the_rectifiers_that_are_left_can_spare(load_w, charge_w):
+    """Three of six are left, 9 kW: the rating of 15 kW counts on rectifiers that are not there."""
+    spec = replace(EVEN, backup=replace(EVEN.backup, pack=replace(EVEN.backup.pack, soc=0.5)))
+    rack = RackPlant(spec, steady(load_w))
+    for number in range(3):
+        rack.fail_rectifier(number)
+    rack.advance(60.0)
+    assert sum(module.charge_w for module in rack.modules) == pytest.approx(charge_w, abs=1e-6)
+    assert [unit.output.is_on for unit in rack.rectifiers] == [False] * 3 + [True] * 3
+    assert rack.bus_v > 50.0
+    assert rack.resets == 0
+    assert not rack.is_discharging
+    # A rectifier that comes back brings its part.
+    rack.replace_rectifier(0)
+    rack.advance(120.0)
+    spare_w = min(6 * 250.0, 12_000.0 - load_w)
+    assert sum(module.charge_w for module in rack.modules) == pytest.approx(spare_w, abs=1e-6)
+
+
 def test_a_second_outage_after_the_recharge_runs_as_long_as_the_first():
     def run_s(rack, from_s):
         rack.advance(from_s + 1.0)

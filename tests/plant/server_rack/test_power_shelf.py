@@ -264,6 +264,20 @@ def test_an_overload_shuts_down_and_tries_again_after_ten_seconds():
     assert all(server.is_booting for server in rack.servers)
 
 
+def test_in_its_limit_on_a_bus_that_the_backup_holds_it_stays():
+    """Two rectifiers are left at 12 kW: they give their limit, and the backup unit the rest."""
+    rack = RackPlant(EVEN, steady(12_000.0))
+    rack.at(1.0, lambda: [rack.fail_rectifier(n) for n in range(4)])
+    rack.advance(60.0)
+    limit_a = 1.2 * EVEN.shelf.rated_current_a
+    assert [unit.output.current_a(rack.shelf_v) for unit in rack.rectifiers[4:]] == [limit_a] * 2
+    assert rack.is_discharging
+    given_w = sum(module.power_w for module in rack.modules)
+    assert given_w == pytest.approx(12_000.0 - 2.0 * limit_a * rack.shelf_v, rel=0.01)
+    assert 47.5 < rack.bus_v < 48.0
+    assert rack.resets == 0
+
+
 def test_a_start_is_soft():
     spec = without_backup(EVEN)
     rack = RackPlant(spec, steady(3000.0))
