@@ -16,7 +16,7 @@ class Options(BaseModel):
         reserve_soc: setting as it comes.
         contract_power_w: likewise; None: no contract.
         export_limit_w: likewise; None: no limit.
-        interval_s: between decisions.
+        interval_s: between decisions; a whole number of them, 6 and above, makes a demand window of 30 min.
         starts_at_s: local clock at rig time zero; demand windows count by the clock.
     """
 
@@ -29,5 +29,5 @@ class Options(BaseModel):
     reserve_soc: float = Field(default=0.3, ge=0.0, le=0.9)
     contract_power_w: float | None = Field(default=None, ge=0.0)
     export_limit_w: float | None = Field(default=None, ge=0.0)
-    interval_s: float = Field(default=10.0, gt=0.0, le=1800.0)
+    interval_s: float = Field(default=10.0, gt=0.0, le=300.0)
     starts_at_s: float = Field(default=0.0, ge=0.0, lt=86_400.0)

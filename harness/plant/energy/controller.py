@@ -11,7 +11,11 @@ does not fit into what is left of the span gets the edge that is nearest to it.
     2  island            without mains the battery carries demand - solar, whatever it costs
     3  full, reserve     state of charge after the interval stays between reserve and full
     4  contract          mean import of the running demand window (30 min in Japan, by the clock) stays below
-                         the contract: import <= (contract window - imported so far) / what is left of it
+                         the contract: import <= (contract window - imported so far) / what is left of it,
+                         where of the contract is kept back what a rise within one interval can take:
+                         nobody sees it before the interval's end, and in a window's last there is no time
+                         to make up for it; max(margin contract, min(largest rise, way to the highest net
+                         demand) interval / window), both as seen on this day and the one before
     5  export            beyond its limit what the sun gives goes into the battery, else it is curtailed; a
                          battery never discharges into the grid
     6  ramp              the grid's power moves no faster than this
@@ -34,7 +38,10 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from harness.plant.energy.forecast import Forecast
+from harness.plant.energy.forecast import DAY_S, Forecast
+
+LEAST_INTERVALS = 6
+"""In a demand window."""
 
 
 class Rule(Enum):
@@ -63,17 +70,23 @@ class ManagerSpec:
         capacity_j: of the battery, between empty and full.
         charge_limit_w: a positive number.
         discharge_limit_w: a positive number.
-        charge_efficiency: stored of what goes in.
+        charge_efficiency: stored of what goes in. Ours, like the next: lithium cells and a converter of 0.96 to
+            0.98 each way; a manager is told its battery's, and need not know them well, since it sees the
+            state of charge at each interval.
         discharge_efficiency: given of what is taken out.
-        reserve_soc: kept for ride-through while there are mains.
-        full_soc: charging stops here.
+        reserve_soc: kept for ride-through while there are mains. Ours: a site's outages decide, and three tenths
+            leave most of the battery to the contract.
+        full_soc: charging stops here. Ours: room for a surplus within an interval, and gentler on cells than
+            full.
         contract_power_w: mean import allowed in a demand window.
         window_s: of the demand window; 30 min, as Japanese contracts count.
-        margin: part of the contract that is left unused, for what changes within an interval; ours.
+        margin: least part of the contract that is left unused, for what changes within an interval. Ours: a
+            jump of 1.8 times the contract at the default interval.
         export_limit_w: most power into the grid.
         ramp_w_per_s: of the grid's power; infinite: none.
-        interval_s: between decisions.
-        horizon_s: of the forecast.
+        interval_s: between decisions; a whole number of them, 6 and above, makes a window. Ours: where a jump
+            takes more than a sixth of itself from the contract, a battery is empty before its peak.
+        horizon_s: of the forecast. Ours: a day, as long as its profile is; a battery of hours forgets sooner.
         prudence: k, how many of the forecasts' own standard deviations are kept for; ours. Of four cloudy
             weeks, with one the worst window after the second day was 8 % above the contract, with two 0.03 %.
     """
@@ -110,8 +123,8 @@ class ManagerSpec:
                 ("export_limit_w", self.export_limit_w >= 0.0),
                 ("ramp_w_per_s", self.ramp_w_per_s > 0.0),
                 ("prudence", 0.0 <= self.prudence < math.inf),
-                ("interval_s", 0.0 < self.interval_s <= self.window_s),
-                ("window_s", 86_400.0 % self.window_s == 0.0),
+                ("interval_s", _parts(self.window_s, self.interval_s) >= LEAST_INTERVALS),
+                ("window_s", _parts(DAY_S, self.window_s) >= 1),
             )
             if not is_right
         ]
@@ -202,6 +215,10 @@ class EnergyManager:
         self._window = -1
         self._imported_at_start_j = 0.0
         self._sums = [0.0, 0.0, 0.0]
+        self._before: SiteState | None = None
+        # Of this day and the one before.
+        self._rises_w = [0.0, 0.0]
+        self._nets_w = [0.0, 0.0]
 
     def decide(self, state: SiteState) -> Decision:
         """Decide what holds until the next interval.
@@ -254,7 +271,7 @@ class EnergyManager:
             return tuple(spans)
         narrow(Rule.FULL, -_room_j(spec, spec.full_soc - state.soc) / interval_s, math.inf)
         narrow(Rule.RESERVE, -math.inf, max(self._above_reserve_j(state.soc), 0.0) / interval_s)
-        contract_w = spec.contract_power_w * (1.0 - spec.margin)
+        contract_w = self._contract_w(net_w)
         if contract_w < math.inf:
             import_w = (contract_w * spec.window_s - imported_j) / max(left_s, interval_s)
             # Exporting would give back nothing of what has been imported.
@@ -285,11 +302,17 @@ class EnergyManager:
         """Energy that can be given above the reserve; negative below it."""
         return (soc - self.spec.reserve_soc) * self.spec.capacity_j * self.spec.discharge_efficiency
 
+    def _contract_w(self, net_w: float) -> float:
+        """What of the contract may be used at a demand less sun, the rest kept back for a rise."""
+        spec = self.spec
+        rise_w = min(max(self._rises_w), max(max(self._nets_w) - net_w, 0.0))
+        kept_w = max(spec.margin * spec.contract_power_w, rise_w * spec.interval_s / spec.window_s)
+        return max(spec.contract_power_w - kept_w, 0.0) if spec.contract_power_w < math.inf else math.inf
+
     def _need_j(self, left_s: float) -> float:
         """Energy to be given above the contract by the forecast, counted back from the horizon."""
         spec = self.spec
-        contract_w = spec.contract_power_w * (1.0 - spec.margin)
-        if contract_w == math.inf:
+        if spec.contract_power_w == math.inf:
             return 0.0
         steps = round(spec.horizon_s / spec.window_s)
         ahead = zip(
@@ -302,7 +325,7 @@ class EnergyManager:
         for number, net_w in reversed(list(enumerate(nets_w))):
             # What is decided now holds until the interval's end: that much must be there by then.
             span_s = max(left_s - spec.interval_s, 0.0) if number == 0 else spec.window_s
-            over_w = min(net_w - contract_w, spec.discharge_limit_w)
+            over_w = min(net_w - self._contract_w(net_w), spec.discharge_limit_w)
             if over_w < 0.0:
                 over_w = (
                     -min(-over_w, spec.charge_limit_w) * spec.charge_efficiency * spec.discharge_efficiency
@@ -312,18 +335,33 @@ class EnergyManager:
         return min(need_j, most_j)
 
     def _watch(self, state: SiteState) -> None:
-        """Keep the demand window and the forecasts up to date."""
+        """Keep the demand window, the forecasts and the largest rise up to date.
+
+        An interval counts with the larger demand and the lesser sun of its two ends: what changed within it
+        may have done so at once.
+        """
+        before, self._before = self._before, state
+        if before is not None:
+            day = math.floor(state.time_s / DAY_S + 1e-9)
+            if day != math.floor(before.time_s / DAY_S + 1e-9):
+                self._rises_w, self._nets_w = [0.0, self._rises_w[0]], [0.0, self._nets_w[0]]
+            net_w = state.demand_w - state.solar_w
+            self._nets_w[0] = max(self._nets_w[0], net_w)
+            self._rises_w[0] = max(self._rises_w[0], net_w - (before.demand_w - before.solar_w))
+            end_s = (self._window + 1) * self.spec.window_s
+            span_s = min(state.time_s, end_s) - before.time_s
+            demand_w, solar_w = max(before.demand_w, state.demand_w), min(before.solar_w, state.solar_w)
+            for place, term in enumerate((1.0, demand_w, solar_w)):
+                self._sums[place] += term * span_s
         window = math.floor(state.time_s / self.spec.window_s + 1e-9)
         if window != self._window:
-            count, demand_w, solar_w = self._sums
-            if count and window == self._window + 1:
-                self.demand.observe(self._window, demand_w / count)
-                self.solar.observe(self._window, solar_w / count)
+            seen_s, demand_j, solar_j = self._sums
+            if seen_s and window == self._window + 1:
+                self.demand.observe(self._window, demand_j / seen_s)
+                self.solar.observe(self._window, solar_j / seen_s)
             self._window = window
             self._imported_at_start_j = state.imported_j
             self._sums = [0.0, 0.0, 0.0]
-        for place, term in enumerate((1.0, state.demand_w, state.solar_w)):
-            self._sums[place] += term
 
     def _check(self, state: SiteState) -> None:
         numbers = (state.time_s, state.demand_w, state.solar_w, state.grid_w, state.soc, state.imported_j)
@@ -334,6 +372,12 @@ class EnergyManager:
             )
         if self.last is not None and state.time_s < self.last.time_s:
             raise ValueError(f"energy manager: asked at {state.time_s} s after {self.last.time_s} s")
+
+
+def _parts(whole_s: float, part_s: float) -> int:
+    """How many parts make the whole; zero where they do not."""
+    count = whole_s / part_s if part_s > 0.0 else 0.0
+    return round(count) if abs(count - round(count)) < 1e-9 * count else 0
 
 
 def _room_j(spec: ManagerSpec, soc: float) -> float:

@@ -14,9 +14,9 @@ The input of one phase pulses, p(t) = P (1 - cos 2 theta), so the bulk stands at
 theta when the mains vanish at the angle theta; that part is booked when the input stage stops.
 
 Output: Delta and Advanced Energy's ORv3 slides, as named in ``spec``. Not modelled: ripple of the output and
-of the running bulk, inrush into the filter and the empty bulk, pulse-load management, fans and
-temperature (it bears its current limit for as long as others hold the bus), active sharing's control loop (its residue is a spread of set-points), over-voltage protection
-of the output, energy below the lower voltage of the bulk.
+of the running bulk, inrush into the filter and the empty bulk, pulse-load management, fans and temperature
+(it bears its current limit for as long as others hold the bus), active sharing's control loop (its residue is
+a spread of set-points), over-voltage protection of the output, energy below the lower voltage of the bulk.
 """
 
 from __future__ import annotations

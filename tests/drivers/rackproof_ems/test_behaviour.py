@@ -22,11 +22,11 @@ def test_the_rules_of_table_and_controller_are_the_same():
 
 def test_decides_on_a_grid_of_rig_time():
     async def main():
-        async with stand(interval_s=7.0) as at:
-            await asyncio.sleep(700.5)
+        async with stand(interval_s=8.0) as at:
+            await asyncio.sleep(800.5)
             return at.emulator.manager.last.time_s, at.emulator.read(Table.HOLDING, 0x0100, 1)
 
-    assert run_virtual(main) == (700.0, [101])
+    assert run_virtual(main) == (800.0, [101])
 
 
 def test_carries_the_load_from_the_battery_and_leaves_the_meter_at_zero():
