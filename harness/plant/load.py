@@ -5,11 +5,14 @@ Each phase, with S = P (1 +- j tan phi) at nominal voltage and three phases toge
     constant impedance   Y = conj(S) / (3 V_n²)
     constant power       I = conj(S / 3 / V), nothing where it is dead
     parallel RLC         Y = P_R / (3 V_n²) + j (w C - 1 / (w L)), see RlcSpec
-    inrush               Y = -j k exp(-t / tau) |S| / (3 V_n²): the inductive fundamental of a magnetising
-                         current, k times as large as the load's where it was dead before, and k |sin(d / 2)|
-                         after a jump of the supply's angle by d, since the flux of a core is then off by
-                         2 sin(d / 2) of its amplitude, which at d = 180 degrees is the worst there is;
-                         an interruption of up to ``FLUX_S`` counts as such a jump
+    inrush               Y = -j k m exp(-t / tau) |S| / (3 V_n²): the inductive fundamental of a magnetising
+                         current, k times as large as the load's where it was dead for long before
+    mismatch             m = |1 - exp(-g / tau_f - j d)|: flux that the new supply asks for less what is left
+                         of the old, per unit, after a gap g in which it decays and a jump of the angle by d:
+                         1 for a cold core, 2 sin(d / 2) where g is short, and 2 at 180 degrees, the worst
+
+(The mismatch is the resultant voltage per hertz of out-of-phase transfers, which ANSI C50.41 bounds at 1.33
+for motors; from memory. tau_f is ``FLUX_S``. That the inrush grows in proportion to it is ours.)
 
 A phase is dead below the dead level, until above it by the dead band; the load is with one of its phases. Of
 a constant power both are judged at the voltage that the source leaves while it draws: what would fall back in
@@ -19,12 +22,15 @@ harmonics the constant impedance is its conductance.
 
 Not modelled: a dead constant power that tries again and again, one that comes back while coils and capacitors
 alone hold the voltage, the offset and the harmonics of an inrush, its dependence on the instant of closing,
-frequency dependence of the constant impedance at the fundamental, transients of coils and capacitors while a
-source holds the voltage, stored energy inside the load.
+flux that stands still in a gap instead of turning on as a motor's does, what a sag does to it, saturation (an
+inrush that grows faster than the mismatch), frequency dependence of the constant impedance at the
+fundamental, transients of coils and capacitors while a source holds the voltage, stored energy inside the
+load.
 """
 
 from __future__ import annotations
 
+import cmath
 import math
 
 from harness.plant.network import Triple
@@ -36,7 +42,7 @@ INRUSH_ENDS = 1e-4
 
 
 FLUX_S = 0.02
-"""For how long a core remembers (ours: a cycle, of the order of a loaded transformer's L / R)."""
+"""Decay of the flux without a supply (ours: a cycle, of the order of a loaded transformer's L / R)."""
 
 
 class CriticalLoad:
@@ -188,7 +194,7 @@ class CriticalLoad:
     def jolt(self, turns: float) -> None:
         """Let the supply's angle jump, in turns."""
         if self._has_voltage and not self.is_off:
-            self._rush(abs(math.sin(math.pi * turns)))
+            self._rush(_mismatch(turns, 0.0))
         else:
             self._jumped_turns += turns
 
@@ -209,8 +215,7 @@ class CriticalLoad:
                 self._retune()
         is_fed = not is_dead and not self.is_off
         if is_fed and not self._has_voltage and self._now_s > 0.0:
-            remembers = self._now_s - self._lost_s <= FLUX_S
-            self._rush(abs(math.sin(math.pi * self._jumped_turns)) if remembers else 1.0)
+            self._rush(_mismatch(self._jumped_turns, self._now_s - self._lost_s))
         if self._has_voltage and not is_fed:
             self._lost_s, self._jumped_turns = self._now_s, 0.0
         self._has_voltage = is_fed
@@ -237,6 +242,11 @@ class CriticalLoad:
     def circuit(self) -> tuple[float, float]:
         """Capacitance and inverse inductance (in 1/H) of a phase of the RLC load; zeros without one."""
         return self._capacitance_f, self._susceptance_per_s
+
+
+def _mismatch(turns: float, gap_s: float) -> float:
+    """Of the flux, per unit, after a jump of the supply's angle and a gap."""
+    return abs(1.0 - cmath.rect(math.exp(-gap_s / FLUX_S), math.tau * turns))
 
 
 def _circuit(spec: LoadSpec) -> tuple[float, float, float]:

@@ -232,8 +232,8 @@ class LoadSpec:
             170 V and on at 178 V of 230 V have 0.035).
         power_factor: active over apparent power of what is no RLC circuit, above 0 up to 1.
         is_capacitive: whether its current leads.
-        inrush_factor: inductive current on energising, of the load's current at nominal voltage; on a jump of
-            the supply's angle by d it is |sin(d / 2)| of that, as the flux of a core is off by.
+        inrush_factor: inductive current on energising after a long rest, of the load's current at nominal
+            voltage; after a jump of the supply's angle or a short gap it follows the mismatch of the flux.
         inrush_time_constant_s: of its exponential decay.
         restart_delay_s: above zero; what died draws nothing until its voltage was back for so long; None: it
             never stops by itself, and draws again in the instant in which there is voltage.
@@ -414,7 +414,8 @@ class TransferSwitchSpec:
     def static(cls, frequency_hz: float, *, return_s: float | None = 5.0) -> TransferSwitchSpec:
         """Thyristors: a quarter of a cycle in all (IEC 62310-3's usual promise, from memory).
 
-        Half of it detects, and half is the gap; out of phase it waits 20 ms, which supplies hold up (ITIC).
+        Half of it detects, and half is the gap; out of phase it waits 20 ms, which supplies hold up (ITIC). A
+        wait spares a core above some 60 degrees; below, the flux that it has lost makes the larger inrush.
         """
         quarter_s = 0.25 / frequency_hz
         return cls(

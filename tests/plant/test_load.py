@@ -98,7 +98,7 @@ def test_an_inrush_is_inductive_and_decays_with_its_time_constant():
 
 
 @pytest.mark.parametrize(
-    ("jump_deg", "part"), [(0.0, 0.0), (30.0, 0.258819), (120.0, 0.866025), (180.0, 1.0)]
+    ("jump_deg", "part"), [(0.0, 0.0), (30.0, 0.517638), (120.0, 1.732051), (180.0, 2.0)]
 )
 def test_a_jump_of_the_supply_makes_an_inrush_by_its_angle(jump_deg, part):
     rig = plant(power_w=3000.0, inrush_factor=8.0, inrush_time_constant_s=1.0)
@@ -106,6 +106,16 @@ def test_a_jump_of_the_supply_makes_an_inrush_by_its_angle(jump_deg, part):
     rig.advance(1.0)
     reactive_var = rig.converter.flow.load_a[0].imag * -3.0 * NOMINAL_V
     assert reactive_var == pytest.approx(part * 8.0 * 3000.0, rel=0.01, abs=1.0)
+
+
+@pytest.mark.parametrize("gap_s", [0.001, 0.019, 0.021, 0.06, 2.0])
+def test_an_inrush_after_a_gap_fades_into_that_of_a_cold_core(gap_s):
+    """No jump of the angle: 1 - exp(-g / 20 ms), with no edge at any gap."""
+    rig = plant(power_w=3000.0, inrush_factor=8.0, inrush_time_constant_s=1.0)
+    rig.grid.play([GridStep(1.0, ALL, 60.0), GridStep(gap_s, (0.0,) * 3, 60.0), GridStep(9.0, ALL, 60.0)])
+    rig.advance(1.0 + gap_s)
+    reactive_var = rig.converter.flow.load_a[0].imag * -3.0 * NOMINAL_V
+    assert reactive_var == pytest.approx(8.0 * 3000.0 * (1.0 - math.exp(-gap_s / 0.02)), rel=0.01)
 
 
 @pytest.mark.parametrize(("inductive_var", "trips"), [(5000.0, False), (9000.0, True)])

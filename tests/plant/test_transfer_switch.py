@@ -1,5 +1,7 @@
 """The transfer switch: gaps as exact times, angles, never both."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -116,15 +118,22 @@ def test_refused_out_of_phase_without_a_slip_it_waits_for_ever():
     assert rig.load.is_dead
 
 
-@pytest.mark.parametrize(("angle_deg", "part"), [(0.0, 0.0), (30.0, 0.2588), (120.0, 0.8660), (180.0, 1.0)])
-def test_a_forced_transfer_makes_an_inrush_by_its_angle(angle_deg, part):
-    switch = TransferSwitchSpec(detect_s=0.002, gap_s=0.002, checks_phase=False)
+@pytest.mark.parametrize("angle_deg", [0.0, 30.0, 120.0, 180.0])
+@pytest.mark.parametrize("checks_phase", [True, False])
+def test_a_transfer_makes_an_inrush_by_its_angle_and_its_gap(angle_deg, checks_phase):
+    """|1 - exp(-g / 20 ms - j d)| of a cold core's; g is from the loss to the closing."""
+    switch = TransferSwitchSpec(
+        detect_s=0.002, gap_s=0.002, out_of_phase_gap_s=0.02, checks_phase=checks_phase
+    )
     rig = plant(switch, angle_deg=angle_deg, inrush_factor=10.0, inrush_time_constant_s=0.1)
     rig.at(1.0, rig.grid.open_relay)
-    rig.advance(1.004)
+    gap_s = 0.022 if checks_phase and angle_deg else 0.004
+    rig.advance(1.0 + gap_s)
     assert rig.switch.side is Side.STANDBY
     current_a = rig.converter.flow.load_a[0]
     nominal_a = 2000.0 / 3.0 / NOMINAL_V
+    left = math.exp(-gap_s / 0.02)
+    part = math.sqrt(1.0 + left**2 - 2.0 * left * math.cos(math.radians(angle_deg)))
     assert -current_a.imag / nominal_a == pytest.approx(10.0 * part, rel=0.02, abs=0.01)
 
 

@@ -70,12 +70,11 @@ class ManagerSpec:
         capacity_j: of the battery, between empty and full.
         charge_limit_w: a positive number.
         discharge_limit_w: a positive number.
-        charge_efficiency: stored of what goes in. Ours, like the next: lithium cells and a converter of 0.96 to
-            0.98 each way; a manager is told its battery's, and need not know them well, since it sees the
-            state of charge at each interval.
+        charge_efficiency: stored of what goes in. Ours, like the next: lithium cells and a converter of 0.96
+            to 0.98 each way; they need not be known well, since it sees the state of charge at each interval.
         discharge_efficiency: given of what is taken out.
-        reserve_soc: kept for ride-through while there are mains. Ours: a site's outages decide, and three tenths
-            leave most of the battery to the contract.
+        reserve_soc: kept for ride-through while there are mains. Ours: a site's outages decide, and three
+            tenths leave most of the battery to the contract.
         full_soc: charging stops here. Ours: room for a surplus within an interval, and gentler on cells than
             full.
         contract_power_w: mean import allowed in a demand window.
