@@ -394,6 +394,25 @@ def test_a_sag_beyond_the_settings_does_trip(project, lfp_rack, level_pu):
     assert plant.converter.power_w == pytest.approx(0.0, abs=50.0)
 
 
+@pytest.mark.parametrize("name", ["lfp_rack", "zinc_halogen_rack"])
+@pytest.mark.parametrize(
+    ("jump_deg", "trips"), [(20.0, False), (-60.0, False), (74.0, False), (-76.0, True), (180.0, True)]
+)
+def test_a_phase_jump_trips_beyond_what_the_product_follows(project, name, jump_deg, trips):
+    """IEEE 1547-2018, 6.5.2.6 asks for 20 deg of the positive sequence; beyond its limit it may trip."""
+    product = load_product(name, REPOSITORY)
+    plant = RigPlant(plant_spec(project.load(project.table()), product, 60.0, 1))
+    plant.load.set_power_w(0.0)
+    wanted_w = 0.9 * product.ratings.discharge_power_w
+    plant.converter.turn_on()
+    plant.converter.set_power_w(wanted_w)
+    _advance(plant, 10.0)
+    plant.grid.play([GridStep(5.0, (1.0,) * 3, 60.0, phase_jump_deg=jump_deg)])
+    _advance(plant, 14.0)
+    assert plant.converter.alarms == ({"phase_jump"} if trips else set())
+    assert plant.converter.power_w == pytest.approx(0.0 if trips else wanted_w, rel=0.02, abs=50.0)
+
+
 def _without_island(inverter):
     return inverter.model_copy(update={"island": inverter.island.model_copy(update={"is_possible": False})})
 
