@@ -29,11 +29,12 @@ between. A cell that is ahead of the mean one has its resistance off by a quarte
 of spread in capacity puts its hysteresis off by 0.4 mV for a moment: 0.6 mV of a cell at 1 C, and 0.07 mV of
 the mean cell.
 
-Not modelled: entropic heat, differences between parallel cells, hysteresis that differs between the cells of
-a string, a cell that is driven below zero volts beyond its curve's last line, a bleed current that follows
-the voltage between two looks, diffusion beyond two branches, pressure and venting, resistance that goes on
-beyond the table's coldest and hottest points (it is held), temperature in open-circuit voltage, capacity
-and self-discharge.
+Not modelled: entropic heat, energy that leaves as hydrogen (286 kJ a mole, its enthalpy of formation: all
+that does not stay heats the cell, on full overcharge three times too much), differences between parallel
+cells, hysteresis that differs between the cells of a string, a cell that is driven below zero volts beyond
+its curve's last line, a bleed current that follows the voltage between two looks, diffusion beyond two
+branches, pressure and venting, resistance that goes on beyond the table's coldest and hottest points (it is held),
+temperature in open-circuit voltage, capacity and self-discharge.
 """
 
 from __future__ import annotations

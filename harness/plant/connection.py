@@ -52,6 +52,9 @@ _INSTANT_S = 1e-9
 LEVEL_V = 1.0
 """Difference of voltages that needs no precharge: less than what a share of 95 % leaves of 48 V; ours."""
 
+KEPT_OPERATIONS = 1000
+"""A hundred times on and off and more, which no plan comes near; a run without end stays small. Ours."""
+
 _CLOSING = frozenset(
     {Stage.CLOSING_NEGATIVE, Stage.CLOSING_PRECHARGE, Stage.PRECHARGING, Stage.CLOSING_POSITIVE}
 )
@@ -68,7 +71,7 @@ class Connection:
         precharge: contactor of the precharge resistor, beside the positive one.
         fuses: one in each string; none where there are none.
         link: behind the contactors.
-        operations: all that contactors did, in the order of time.
+        operations: the last ``KEPT_OPERATIONS`` that contactors did, in the order of time.
         is_resting: whether nothing of it moves or waits.
     """
 
@@ -93,7 +96,7 @@ class Connection:
         self._changed = changed
         self.operations: list[ContactorOperation] = []
         self.negative, self.precharge, self.positive = (
-            Contactor(name, spec.contactor, self.operations.append, self._note)
+            Contactor(name, spec.contactor, self._keep, self._note)
             for name in ("negative", "precharge", "positive")
         )
         self.contactors = (self.negative, self.precharge, self.positive)
@@ -108,6 +111,10 @@ class Connection:
         self._next_try_s = math.inf
         self._fuse_noticed_s = math.inf
         self._link_after_v = 0.0
+
+    def _keep(self, operation: ContactorOperation) -> None:
+        self.operations.append(operation)
+        del self.operations[:-KEPT_OPERATIONS]
 
     @property
     def now_s(self) -> float:

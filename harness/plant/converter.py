@@ -693,7 +693,8 @@ class Converter:
         whole_va = self._whole_va(load, sun)
         over = abs(whole_va) > spec.rated_apparent_power_va or self._level < 1.0
         if self._level == 0.0 or held(OVERLOAD, now_s, spec.overload_s, is_true=over):
-            return frozenset({OVERLOAD})
+            # What it cannot take in is the sun's doing, not the load's.
+            return frozenset({SURPLUS if whole_va.real < 0.0 else OVERLOAD})
         in_vain = self.mode is Mode.FORMING and self._shift(self._surplus(whole_va.real))
         return frozenset({SURPLUS} if held(SURPLUS, now_s, spec.overload_s, is_true=in_vain) else ())
 

@@ -18,6 +18,8 @@ class EnterService:
         voltage_pu: window of voltage.
         frequency_hz: window of frequency, as deviation from nominal.
         delay_s: of good mains before it transfers back from an island, or comes back after a trip.
+            The default is ours, for models and their tests, and not table 4's of 300 s, which allows 0 to
+            600; what a product waits its file says.
         random_delay_s: most that is drawn on top of it; keyed, so equal runs draw the same. IEEE 1547 leaves
             it to units below 500 kVA that do not ramp.
         ramp_s: from no active power to the rating, along a straight limit; zero: the set-point's own ramp.

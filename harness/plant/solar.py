@@ -24,7 +24,8 @@ sequence, and at most its rating's: in a sag the power falls with the voltage. I
 source, and starts ``restart_s`` after one is back.
 
 Not modelled: tilted modules, diffuse light by itself, shading, soiling, thermal inertia, a curve of the
-inverter's efficiency, its voltage and frequency protections, more power at a low frequency, reactive power.
+inverter's efficiency, its voltage and frequency protections, the ramp of enter service (IEEE 1547-2018,
+4.10.3: it starts with what the sun gives, in one step), more power at a low frequency, reactive power.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 
 from harness.plant import BatterySpec, BmsSpec, CellSpread, ConverterSpec, PlantSpec, RigPlant
 from harness.plant.bms_spec import ContactorSpec, FuseSpec, PrechargeSpec
-from harness.plant.connection import Stage
+from harness.plant.connection import KEPT_OPERATIONS, Stage
 from harness.plant.contactors import Contactor, ContactorFault
 from harness.plant.fuse import Fuse
 from harness.plant.link import DcLink
@@ -102,6 +102,24 @@ def test_opening_follows_its_order_and_is_recorded_with_its_current():
     assert positive.current_a == pytest.approx(current_a, rel=1e-3)
     assert (negative.name, negative.time_s, negative.current_a) == ("negative", 10.0 + 2.0 * CLOSE_S, 0.0)
     assert rig.string.current_a == 0.0
+
+
+def test_the_record_of_operations_is_bounded_and_keeps_the_last():
+    rig = rig_with()
+    rig.advance(1.0)
+    connection = rig.bms.connection
+    rig.converter.turn_off()
+    for _ in range(KEPT_OPERATIONS // 6 + 2):
+        rig.bms.open_contactors()
+        rig.advance(rig.now_s + 1.0)
+        rig.bms.close_contactors()
+        rig.advance(rig.now_s + 1.0)
+    assert connection.is_closed
+    operations = connection.operations
+    assert len(operations) == KEPT_OPERATIONS
+    assert rig.now_s - 1.0 < operations[-1].time_s <= rig.now_s
+    times_s = [operation.time_s for operation in operations]
+    assert times_s == sorted(times_s)
 
 
 def test_a_command_withdrawn_in_time_moves_nothing():

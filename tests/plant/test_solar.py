@@ -281,6 +281,15 @@ def test_a_surplus_that_no_frequency_takes_away_trips_the_converter_before_the_b
     assert rig.converter.tripped_s == pytest.approx(20.0 + 1.6 + rig.spec.converter.overload_s, abs=0.2)
 
 
+def test_an_array_beyond_the_current_limit_is_a_surplus_and_no_overload():
+    """20 kW start beside half a kilowatt of load: 1.2 of 10 kVA is all that the converter can carry."""
+    rig = full_island(rated_dc_w=24_000.0, rated_ac_w=20_000.0)
+    rig.advance(15.0)
+    assert rig.converter.alarms == {"surplus"}
+    assert rig.load.is_dead
+    assert rig.string.current_a == 0.0
+
+
 def test_a_converter_that_shifts_no_frequency_trips_on_a_surplus_after_its_time():
     rig = full_island(most_shift_hz=0.0)
     rig.advance(40.0)
