@@ -33,8 +33,8 @@ Not modelled: entropic heat, energy that leaves as hydrogen (286 kJ a mole, its 
 that does not stay heats the cell, on full overcharge three times too much), differences between parallel
 cells, hysteresis that differs between the cells of a string, a cell that is driven below zero volts beyond
 its curve's last line, a bleed current that follows the voltage between two looks, diffusion beyond two
-branches, pressure and venting, resistance that goes on beyond the table's coldest and hottest points (it is held),
-temperature in open-circuit voltage, capacity and self-discharge.
+branches, pressure and venting, resistance that goes on beyond the table's coldest and hottest points (it is
+held), temperature in open-circuit voltage, capacity and self-discharge.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ time (ours), so that
 lies within half a window of the clearing time, and is exact without windows.
 
 Not modelled: noise and harmonics in what is measured, opening time of the switch apart from the clearing
-time.
+time, jumps that lie in the angles of phases (``GridStep.angle_deg``): relays see those of the whole source,
+by a step's ``phase_jump_deg``, a transfer or a reclosing.
 """
 
 from __future__ import annotations
