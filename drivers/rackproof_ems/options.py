@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+WINDOW_S = 1800.0
+"""Of the demand, as Japanese contracts count."""
 
 
 class Options(BaseModel):
@@ -31,3 +34,11 @@ class Options(BaseModel):
     export_limit_w: float | None = Field(default=None, ge=0.0)
     interval_s: float = Field(default=10.0, gt=0.0, le=300.0)
     starts_at_s: float = Field(default=0.0, ge=0.0, lt=86_400.0)
+
+    @field_validator("interval_s")
+    @classmethod
+    def _divides_the_window(cls, value: float) -> float:
+        parts = WINDOW_S / value
+        if abs(parts - round(parts)) > 1e-9 * parts:
+            raise ValueError(f"interval_s = {value:g}: allowed: a whole part of the window of {WINDOW_S:g} s")
+        return value

@@ -183,7 +183,9 @@ def test_a_setting_that_is_none_is_refused_by_name():
         run_virtual(main)
 
 
-@pytest.mark.parametrize("options", [{"reserve_soc": 1.0}, {"capacity_wh": 0.0}, {"unknown": 1}])
+@pytest.mark.parametrize(
+    "options", [{"reserve_soc": 1.0}, {"capacity_wh": 0.0}, {"interval_s": 7.0}, {"unknown": 1}]
+)
 def test_options_that_cannot_be_are_refused(options):
     with pytest.raises(ValidationError):
         Options(**options)
