@@ -460,12 +460,17 @@ class Driver:
         now = now_s()
         deadline_s = now + _LOST * interval_s
         is_lost = self._seen_s is None or (now - self._found_s) * _DRIFT > step_s / 2
-        if is_lost or now - self._cleared_s > 1.5 * interval_s:
+        is_stale = now - self._cleared_s > 1.5 * interval_s
+        if is_lost or is_stale:
             await self._events()
         if self._seen_s is None or is_lost:
             await asyncio.sleep(step_s)
         else:
             due_s = self._seen_s + (math.floor((now - self._seen_s) / interval_s) + 1) * interval_s
+            if is_stale and due_s - now < 1.5 * step_s:
+                # It may have come already, and its event was cleared just now: moments are known to a step,
+                # and half of one of drift.
+                due_s += interval_s
             await asyncio.sleep(due_s + step_s / 2 - now)
             if await self._events() & points.UPDATED:
                 return self._remember(await self._read_values(), due_s)

@@ -86,6 +86,32 @@ def test_all_nodes_of_an_update_cost_two_queries(bench):
     on_bench(bench, check)
 
 
+@pytest.mark.parametrize("phase_s", [number / 20.0 for number in range(20)])
+def test_an_update_that_is_looked_for_seldom_costs_three_queries(bench, phase_s):
+    """The look that clears an old event, wherever it falls, does not cost a search for the next one."""
+    messages = []
+
+    async def check(driver, emulator, plant):
+        answer = emulator.answer
+
+        async def keep(message):
+            messages.append(message)
+            return await answer(message)
+
+        emulator.answer = keep
+        await driver.values("pcs_ac")
+        await asyncio.sleep(phase_s)
+        start_s = now_s()
+        messages.clear()
+        for number in range(1, 21):
+            await asyncio.sleep(start_s + 3.0 * number - now_s())
+            read = await driver.values("pcs_ac")
+            assert now_s() - read.power_w.window_s[1] < 0.1
+        assert messages == [points.EVENTS.encode(), points.EVENTS.encode(), points.VALUES.encode()] * 20
+
+    on_bench(bench, check)
+
+
 @pytest.mark.parametrize(("pause_s", "apart_s", "count"), [(0.0, 1.0, 300), (0.3, 1.0, 60), (6.2, 7.0, 60)])
 def test_no_update_is_missed_or_read_twice_in_a_long_run(bench, pause_s, apart_s, count):
     """The moment of the updates is found anew now and then, whatever the caller does between."""
