@@ -31,26 +31,31 @@ IN_PARALLEL = {
 }
 
 
+def to_an_end_and_back(pair, there_w, back_w, is_allowed):
+    """Until the battery management ends it, a rest, and a while the other way."""
+    pair.command(there_w)
+    for _ in range(40):
+        pair.run(50.0)
+        if not is_allowed():
+            break
+    assert not is_allowed()
+    pair.run(20.0)
+    assert abs(pair.one.string.current_a) < 2.0
+    pair.command(0.0)
+    pair.run(600.0)
+    pair.command(back_w)
+    for _ in range(4):
+        pair.run(25.0)
+    assert pair.beyond() == {}
+
+
 @PRODUCTS
 @pytest.mark.parametrize(("seed", "is_parallel"), [(5, False), (6, True)])
 def test_charged_to_the_end_condition_rested_and_discharged(product, seed, is_parallel):
     pair = Pair(product, seed=seed, soc=0.96, **(IN_PARALLEL[product] if is_parallel else {}))
     charge_w, discharge_w = POWER_W[product]
     pair.run(5.0)
-    pair.command(charge_w)
-    for _ in range(40):
-        pair.run(50.0)
-        if not pair.one.bms.is_charge_allowed:
-            break
-    assert not pair.one.bms.is_charge_allowed
-    pair.run(20.0)
-    assert abs(pair.one.string.current_a) < 2.0
-    pair.command(0.0)
-    pair.run(600.0)
-    pair.command(discharge_w)
-    for _ in range(4):
-        pair.run(25.0)
-    assert pair.beyond() == {}
+    to_an_end_and_back(pair, charge_w, discharge_w, lambda: pair.one.bms.is_charge_allowed)
 
 
 @PRODUCTS
@@ -59,20 +64,7 @@ def test_discharged_to_empty_rested_and_charged(product, seed):
     pair = Pair(product, seed=seed, soc=0.035)
     charge_w, discharge_w = POWER_W[product]
     pair.run(5.0)
-    pair.command(discharge_w)
-    for _ in range(40):
-        pair.run(50.0)
-        if not pair.one.bms.is_discharge_allowed:
-            break
-    assert not pair.one.bms.is_discharge_allowed
-    pair.run(20.0)
-    assert abs(pair.one.string.current_a) < 2.0
-    pair.command(0.0)
-    pair.run(600.0)
-    pair.command(charge_w)
-    for _ in range(4):
-        pair.run(25.0)
-    assert pair.beyond() == {}
+    to_an_end_and_back(pair, discharge_w, charge_w, lambda: pair.one.bms.is_discharge_allowed)
 
 
 @PRODUCTS

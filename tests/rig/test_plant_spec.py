@@ -360,9 +360,8 @@ _SAG_JAPAN = [
 ]
 
 
-@pytest.mark.parametrize("name", ["lfp_rack", "zinc_halogen_rack"])
-@pytest.mark.parametrize("steps", [_LVRT, _SAG_JAPAN], ids=["lvrt", "japan"])
-def test_one_settings_file_rides_through_both_codes_in_the_plant(project, name, steps):
+def _delivering(project, name):
+    """Give a product's plant at 10 s, and the power that it gives then: nine tenths of its rating."""
     product = load_product(name, REPOSITORY)
     plant = RigPlant(plant_spec(project.load(project.table()), product, 60.0, 1))
     plant.load.set_power_w(0.0)
@@ -370,6 +369,13 @@ def test_one_settings_file_rides_through_both_codes_in_the_plant(project, name, 
     plant.converter.turn_on()
     plant.converter.set_power_w(wanted_w)
     _advance(plant, 10.0)
+    return plant, wanted_w
+
+
+@pytest.mark.parametrize("name", ["lfp_rack", "zinc_halogen_rack"])
+@pytest.mark.parametrize("steps", [_LVRT, _SAG_JAPAN], ids=["lvrt", "japan"])
+def test_one_settings_file_rides_through_both_codes_in_the_plant(project, name, steps):
+    plant, wanted_w = _delivering(project, name)
     assert plant.converter.power_w == pytest.approx(wanted_w, rel=0.02)
     plant.grid.play(steps)
     _advance(plant, 10.0 + sum(step.duration_s for step in steps) + 1.0)
@@ -400,13 +406,7 @@ def test_a_sag_beyond_the_settings_does_trip(project, lfp_rack, level_pu):
 )
 def test_a_phase_jump_trips_beyond_what_the_product_follows(project, name, jump_deg, trips):
     """IEEE 1547-2018, 6.5.2.6 asks for 20 deg of the positive sequence; beyond its limit it may trip."""
-    product = load_product(name, REPOSITORY)
-    plant = RigPlant(plant_spec(project.load(project.table()), product, 60.0, 1))
-    plant.load.set_power_w(0.0)
-    wanted_w = 0.9 * product.ratings.discharge_power_w
-    plant.converter.turn_on()
-    plant.converter.set_power_w(wanted_w)
-    _advance(plant, 10.0)
+    plant, wanted_w = _delivering(project, name)
     plant.grid.play([GridStep(5.0, (1.0,) * 3, 60.0, phase_jump_deg=jump_deg)])
     _advance(plant, 14.0)
     assert plant.converter.alarms == ({"phase_jump"} if trips else set())

@@ -64,18 +64,23 @@ def test_swapped_sign_shows_in_power_current_and_energy(bench):
     assert energy.out_j.value == 0.0
 
 
+def heard(emulator):
+    """Give the list of what the instrument is asked from now on."""
+    messages, answer = [], emulator.answer
+
+    async def keep(message):
+        messages.append(message)
+        return await answer(message)
+
+    emulator.answer = keep
+    return messages
+
+
 def test_all_nodes_of_an_update_cost_two_queries(bench):
     """One look at the events, one read-out; a plan polls with this at 1 Hz."""
-    messages = []
 
     async def check(driver, emulator, plant):
-        answer = emulator.answer
-
-        async def keep(message):
-            messages.append(message)
-            return await answer(message)
-
-        emulator.answer = keep
+        messages = heard(emulator)
         await driver.values("pcs_ac")
         messages.clear()
         for _ in range(10):
@@ -88,16 +93,9 @@ def test_all_nodes_of_an_update_cost_two_queries(bench):
 
 def test_an_update_that_is_looked_for_seldom_costs_three_queries(bench):
     """The look that clears an old event, wherever in an interval it falls, costs no search for the next."""
-    messages = []
 
     async def check(driver, emulator, plant):
-        answer = emulator.answer
-
-        async def keep(message):
-            messages.append(message)
-            return await answer(message)
-
-        emulator.answer = keep
+        messages = heard(emulator)
         await asyncio.sleep(math.ceil(now_s()) + 0.04 - now_s())  # the moment is found 40 ms late
         await driver.values("pcs_ac")
         start_s = now_s()
