@@ -6,6 +6,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# What is compiled is kept, whatever the caller's shell says: the tests start some five hundred processes, and each
+# would compile the whole house for itself.
+unexport PYTHONDONTWRITEBYTECODE
+
 run: $(VENV)/ready
 	$(BIN)/pytest testplans/ --rig=lab1 --emulate
 
