@@ -593,14 +593,15 @@ class ChargeProfile(Part):
         constant_current_a: of the first stage, as a positive number.
         constant_voltage_v: of the second stage.
         taper_current_a: at which the second stage ends, as a positive number.
-        end_cause: what ends the charge.
+        end_cause: what ends the charge: its taper, or the battery while current still flows, as after a
+            counted amount of charge.
     """
 
     command_w: Positive
     constant_current_a: Positive
     constant_voltage_v: Positive
     taper_current_a: Positive
-    end_cause: Literal["taper", "charge_limit_zero", "amount_of_charge"]
+    end_cause: Literal["taper", "battery_limit"]
 
     @model_validator(mode="after")
     def _tapers_below(self) -> ChargeProfile:

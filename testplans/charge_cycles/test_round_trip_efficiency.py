@@ -62,12 +62,14 @@ async def test_gives_back_what_its_round_trip_efficiency_promises(
     first = await run_to_end(
         "charge", battery, inverter, analyzer, product, within_s=CHARGE_WITHIN_S, poll_s=UNJUDGED_POLL_S
     )
+    full = product.charge_profile.end_cause
+    judge("closing end", first.end_cause == full, "rackproof_bench.is_true", case="the charge before")
     await asyncio.sleep(rest_s)
     for cycle in range(1, CYCLES[form] + 1):
         case = f"cycle {cycle}"
         opening_degc = as_measured(await battery.temperature_degc())
         await analyzer.start_integration()
-        await run_to_end(
+        emptied = await run_to_end(
             "discharge", battery, inverter, analyzer, product, within_s=DISCHARGE_WITHIN_S, poll_s=poll_s
         )
         given = await analyzer.energy("battery_dc")
@@ -79,7 +81,8 @@ async def test_gives_back_what_its_round_trip_efficiency_promises(
         await analyzer.stop_integration()
         ac, dc = await analyzer.energy("pcs_ac"), await analyzer.energy("battery_dc")
         closing_degc = as_measured(await battery.temperature_degc())
-        judge("closing end", first.end_cause == last.end_cause, "rackproof_bench.is_true", case=case)
+        for end, found, meant in (("discharge", emptied, "battery_limit"), ("charge", last, full)):
+            judge("closing end", found.end_cause == meant, "rackproof_bench.is_true", case=f"{case}, {end}")
         judge(
             "closing temperature",
             difference(closing_degc, opening_degc),

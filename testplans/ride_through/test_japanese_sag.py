@@ -40,7 +40,7 @@ AFTER_S = 2.0
     standard="JEAC 9701-2024",
     ci_form_omits="charging, half power and the 0.1 s sag",
 )
-@pytest.mark.parametrize("residual", [0.2, 0.0], ids=["20%", "0%"])
+@pytest.mark.parametrize("residual", [0.2, 0.0], ids=["20pct", "0pct"])
 async def test_rides_through_a_three_phase_sag(
     inverter: Inverter,
     grid: GridSource,
@@ -90,9 +90,9 @@ async def _sag(
     await grid.load_profile(
         [GridStep(0.1, full, f0_hz), GridStep(sag_s, low, f0_hz), GridStep(AFTER_S, full, f0_hz)]
     )
-    names = channels("pcs_ac")
+    names, mains = channels("pcs_ac"), channels("grid_ac", currents=False)
     async with capture(
-        recorder, names, sample_rate_hz=10_000.0, before_s=BEFORE_S, after_s=AFTER_S
+        recorder, (*names, *mains), sample_rate_hz=10_000.0, before_s=BEFORE_S, after_s=AFTER_S
     ) as complete:
         await grid.start_profile()
         waves = await complete()
@@ -100,8 +100,7 @@ async def _sag(
     trigger_s = waves[names[0]].start_s + BEFORE_S
     began_s, ended_s = trigger_s + 0.1, trigger_s + 0.1 + sag_s
     # A sag has stretches without a zero crossing: the cycles are those of the nominal frequency.
-    marks = half_cycle_marks(waves[names[0]], f0_hz, from_crossings=False)
-    voltage = rms_half_cycle(waves[names[0]], f0_hz, marks=marks)
+    marks = half_cycle_marks(waves[mains[0]], f0_hz, from_crossings=False)
     power = power_one_cycle_w(
         [waves[n] for n in names[:3]], [waves[n] for n in names[3:]], f0_hz, marks=marks
     )
@@ -110,7 +109,6 @@ async def _sag(
 
     # The bench first: was it the sag that was asked for?
     before_w = mean(power, before)
-    floor_v = mean(voltage, (began_s + 2 * cycle_s, ended_s - 2 * cycle_s))
     asked_v = Measured(residual * nominal_v, 0.0, "V")
     judge.stimulus(
         "power before the sag",
@@ -118,20 +116,26 @@ async def _sag(
         "rackproof_bench.stimulus_power_level",
         case=case,
     )
-    judge.stimulus(
-        "depth of the sag",
-        scaled(difference(floor_v, asked_v), 1.0 / nominal_v, "1"),
-        "rackproof_bench.stimulus_level",
-        case=case,
-    )
     half_v = 0.5 * (1.0 + residual) * nominal_v
-    length = time_from(voltage, half_v, until=half_v, start_s=trigger_s, rising=False, dwell_s=2 * cycle_s)
-    judge.stimulus(
-        "length of the sag",
-        difference(length, Measured(sag_s, 0.0, "s")),
-        "rackproof_bench.stimulus_duration",
-        case=case,
-    )
+    # On the mains' side of the transfer switch: behind it a unit that leaves them makes a voltage of its own.
+    for phase, name in enumerate(mains, 1):
+        voltage = rms_half_cycle(waves[name], f0_hz, marks=marks)
+        floor_v = mean(voltage, (began_s + 2 * cycle_s, ended_s - 2 * cycle_s))
+        judge.stimulus(
+            "depth of the sag",
+            scaled(difference(floor_v, asked_v), 1.0 / nominal_v, "1"),
+            "rackproof_bench.stimulus_level",
+            case=f"{case}, phase {phase}",
+        )
+        length = time_from(
+            voltage, half_v, until=half_v, start_s=trigger_s, rising=False, dwell_s=2 * cycle_s
+        )
+        judge.stimulus(
+            "length of the sag",
+            difference(length, Measured(sag_s, 0.0, "s")),
+            "rackproof_bench.stimulus_duration",
+            case=f"{case}, phase {phase}",
+        )
 
     # Then the product.
     delivered = ratio(before_w, Measured(power_w, 0.0, "W"))

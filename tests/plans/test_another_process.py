@@ -79,8 +79,8 @@ def without_battery(home: Home) -> Iterator[Emulated]:
 
 
 PASSING = {
-    "RT-01 and 60Hz-20": "RT-01[60Hz-20%]",
-    "RT-01 and 60Hz-0": "RT-01[60Hz-0%]",
+    "RT-01 and 60Hz-20": "RT-01[60Hz-20pct]",
+    "RT-01 and 60Hz-0": "RT-01[60Hz-0pct]",
     "CM-06": "CM-06",
 }
 """The Japanese sag and the silence of the battery, by the choice that finds them."""

@@ -54,7 +54,8 @@ def test_behind_a_weak_line_the_rack_has_what_the_line_carries(line_ohm, level, 
     rig.grid.play([GridStep(5.0, (1.0,) * 3, 60.0), GridStep(20.0, (level,) * 3, 60.0)])
     rig.advance(4.9)
     assert load.power_w == pytest.approx(rack.ac_power_w, rel=1e-3)
-    rig.advance(20.0)
+    # Behind 0.3 ohm the rectifiers start and stop 25 times a second: three seconds of that will do.
+    rig.advance(20.0 if is_carried else 8.0)
     assert any(module.discharges for module in rack.modules) is not is_carried
     assert rack.resets == 0
     assert rig.totals("load_ac").energy_out_j == pytest.approx(rack.balance().in_j, rel=3e-3)

@@ -1,0 +1,59 @@
+"""A product that does not do what it promises FAILs by the measure that says so; it is no ERROR of the bench.
+
+The defects are settings of the emulated product; what it promises stays as it was.
+"""
+
+from __future__ import annotations
+
+from ..processes import LFP_RACK, changed
+
+DEFECTS = {
+    # Its under-voltage trip comes a tenth of a second before the sag ends: it goes over to its island.
+    "RT-01[50Hz-20pct]": (
+        "restored output",
+        ("threshold_pu = 0.45, clearing_s = 2.0", "threshold_pu = 0.45, clearing_s = 0.2"),
+    ),
+    # Its battery takes less and less without saying so, and nothing from a fifth of its charge on.
+    "CC-03": (
+        "ends as promised",
+        (
+            "charge_taper = [[0.0, 1.0], [1.0, 1.0]]",
+            "charge_taper = [[0.0, 1.0], [0.195, 1.0], [0.2, 0.0], [1.0, 0.0]]",
+        ),
+    ),
+    # Three seconds are promised.
+    "CM-06": ("time to zero", ("bms_timeout_s = 3.0", "bms_timeout_s = 4.0")),
+    # Its load survives 20 ms.
+    "FO-15": ("interruption at the loss", ("transfer_gap_s = 0.008", "transfer_gap_s = 0.040")),
+}
+NEARLY_EMPTY = ("initial_soc = 0.5", "initial_soc = 0.1")
+
+
+def run(home, plans, *changes):
+    """Run plans on a changed rack; gives the measures that each FAILed by."""
+    product = changed(LFP_RACK, home.path / "rack.toml", *changes)
+    ended = home.pytest("testplans", "--rig=lab1", f"--product={product}", "--emulate", "-k", plans)
+    assert set(ended.verdicts.values()) == {"FAIL"}, ended.said
+    return {
+        each.plan: {judged["measure"] for judged in each.judgements if judged["verdict"] == "FAIL"}
+        for each in ended.record.plans
+    }
+
+
+def test_every_plan_finds_the_defect_that_it_is_there_for(home):
+    found = run(
+        home,
+        "50Hz-20pct or CC-03 or CM-06 or FO-15",
+        NEARLY_EMPTY,
+        *(change for _, change in DEFECTS.values()),
+    )
+    assert found.keys() == DEFECTS.keys()
+    for plan, (measure, _) in DEFECTS.items():
+        assert measure in found[plan]
+
+
+def test_a_product_that_leaves_its_load_dead_fails(home):
+    found = run(home, "FO-15", ("is_possible = true", "is_possible = false"))
+    assert {"interruption at the loss", "forms the island", "load carried", "island voltage"} <= found[
+        "FO-15"
+    ]
