@@ -214,19 +214,23 @@ class Conductor:
             items[:] = kept
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Tell the live view how many plans are to come.
+        """Tell the run which plans are to come, and the live view how many.
 
         Raises:
             UsageError: two plans have one id.
         """
         tests: dict[str, set[str]] = {}
+        names: list[str] = []
         for item in session.items:
             if (spec := _spec(item)) is not None:
-                self.live.planned += 1
+                names.append(_name_of(item, spec))
                 tests.setdefault(spec.plan_id, set()).add(item.nodeid.partition("[")[0])
         twice = [f"{plan_id}: {', '.join(sorted(each))}" for plan_id, each in tests.items() if len(each) > 1]
         if twice:
             raise pytest.UsageError(f"one id, several plans; allowed: one each: {'; '.join(twice)}")
+        self.live.planned = len(names)
+        if not hasattr(session.config, "workerinput"):  # a worker of xdist's does a part of them
+            self.rig_session.planned = tuple(names)
 
     # One plan
 
@@ -236,10 +240,9 @@ class Conductor:
         spec = _spec(item)
         if spec is None:
             return
-        params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
-        params = {name: value for name, value in params.items() if not name.startswith("_")}
+        params = _params(item)
         f0_hz = float(params.get("f0_hz", self.rig_session.frequencies_hz()[0]))
-        name = spec.plan_id + (f"[{item.callspec.id}]" if params and hasattr(item, "callspec") else "")
+        name = _name_of(item, spec)
         with _ctrl_c_held_back(), self._exits_without_folder():
             run = PlanRun.begin(self.rig_session, spec, name, f0_hz, params)
             item.stash[PLAN_RUN] = run
@@ -395,7 +398,7 @@ class Conductor:
         write_unsafe(session.left_unsafe, session.choice.rig, self.live.stream)
         if self.record is not None and self.sealed_in is not None:
             report = self.sealed_in / "report.html"
-            write_summary(self.record, report, self.live.stream, planned=self.live.planned)
+            write_summary(self.record, report, self.live.stream)
         if self.trouble:
             write(self.trouble, red=True, bold=True)
         if self.left_out:
@@ -440,6 +443,17 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 def _spec(item: pytest.Item) -> PlanSpec | None:
     return spec_of(getattr(item, "function", None))
+
+
+def _params(item: pytest.Item) -> dict[str, Any]:
+    """What a plan is called with, pytest's own parameters left out."""
+    params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+    return {name: value for name, value in params.items() if not name.startswith("_")}
+
+
+def _name_of(item: pytest.Item, spec: PlanSpec) -> str:
+    """Name a plan as the record does: its id, and its parameters in brackets."""
+    return spec.plan_id + (f"[{item.callspec.id}]" if hasattr(item, "callspec") and _params(item) else "")
 
 
 def _plan_ids(items: Iterable[pytest.Item]) -> set[str]:

@@ -141,6 +141,7 @@ class RigSession:
         self.interlock: Interlock | None = None
         self.tripped = ""
         self.left_unsafe: tuple[str, ...] = ()
+        self.planned: tuple[str, ...] = ()
         self.found_settings: Mapping[str, float] = {}
         self.runs_now: PlanSpec | None = None
         self._excused: set[str] = set()
@@ -224,7 +225,7 @@ class RigSession:
                 # Without a serial number there is no unit whose attempts could be counted.
                 number=None if self.choice.serial else 0,
             )
-            self.run = Run(self.choice.runs, subject, attempt).open()
+            self.run = Run(self.choice.runs, subject, attempt, planned=self.planned).open()
         return self.run
 
     def setup(self, f0_hz: float, traffic_folder: Path | None) -> Setup:

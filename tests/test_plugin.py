@@ -396,6 +396,46 @@ def test_after_ctrl_c_no_other_plan_runs_although_the_rig_does_not_come_to_rest(
     assert "the rig did not come to rest: " in ended.messages["ST-01"]
 
 
+TWO = """
+import pytest
+
+from harness.plans import plan
+
+
+@plan("TW-01", "one of two", hazard="reads", measures=("alive",), limit_s=60.0)
+@pytest.mark.parametrize("number", [1, 2])
+async def test_is_alive(number, judge):
+    judge("alive", True, "rackproof_bench.is_true")
+"""
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        ("def pytest_runtest_logfinish():\n    raise KeyboardInterrupt\n", 2),
+        ("import os\n\ndef pytest_runtest_logfinish():\n    os.kill(os.getpid(), 9)\n", -9),
+    ],
+    ids=["Ctrl-C", "killed"],
+)
+def test_a_run_that_ends_between_two_plans_says_which_it_did_not_begin(home, stop, code):
+    rig = changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)
+    arguments = home.plans(TWO)
+    (home.path / "plans" / "conftest.py").write_text(stop)
+    ended = home.pytest(*arguments, f"--rig={rig}", "--emulate")
+    assert ended.code == code
+    if code == 2:
+        assert "1 PASS; 1 of 2 plans were not begun: TW-01[2]" in ended.out
+    else:
+        assert home.rackproof("seal", ended.folder).out.startswith(f"{ended.folder}: sealed, ABORTED\n")
+    assert ended.verdicts == {"TW-01[1]": "PASS"}
+    assert ended.record.verdict == "ABORTED"
+    assert ended.record.not_begun == ("TW-01[2]",)
+    assert "1 of 2 plans were not begun: TW-01[2]." in (ended.folder / "report.html").read_text()
+    suite = ET.parse(ended.folder / "junit.xml").getroot()  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("errors")) == ("2", "1")
+    assert home.rackproof("verify", ended.folder).code == 0
+
+
 def test_ctrl_c_gives_a_terminal_back_as_it_was(home):
     """The live view hides the cursor, and shows it again; nothing is written after its end by accident."""
     command, runs = home.pytest_command("testplans", "--rig=lab1", "--emulate", "-k", "CC-03")

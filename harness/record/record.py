@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -158,6 +158,7 @@ class Record:
         guard: the events of the guard's own journal; it stands beside the chain, signed with the whole file.
         unsafe: what was live when the run ended, or what nobody could verify; beside the chain too. Empty
             where the rig was left safe, and in virtual time.
+        not_begun: the plans that the run was to do and did not begin, by name; beside the chain too.
     """
 
     subject: Mapping[str, Any]
@@ -165,6 +166,7 @@ class Record:
     head: str
     guard: tuple[Any, ...] = ()
     unsafe: tuple[str, ...] = ()
+    not_begun: tuple[str, ...] = ()
 
     @property
     def seeded_faults(self) -> tuple[str, ...]:
@@ -173,8 +175,15 @@ class Record:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict of all plans; ABORTED for a run without one."""
-        return worst(each.verdict for each in self.plans) if self.plans else "ABORTED"
+        """The worst verdict of all plans; ABORTED where nothing went wrong and some were not begun."""
+        found = worst(each.verdict for each in self.plans) if self.plans else "ABORTED"
+        return "ABORTED" if self.not_begun and found in {"NOT TESTABLE", "PASS"} else found
+
+    @property
+    def said_not_begun(self) -> str:
+        """How many plans were not begun, and which; empty where all were."""
+        left, all_ = len(self.not_begun), len(self.not_begun) + len(self.plans)
+        return f"{left} of {all_} plans were not begun: {', '.join(self.not_begun)}" if left else ""
 
     def counts(self) -> dict[str, int]:
         """How many plans ended with each verdict, worst first, zeros left out."""
@@ -196,6 +205,7 @@ class Record:
             "head": self.head,
             **({"guard": list(self.guard)} if self.guard else {}),
             **({"unsafe": list(self.unsafe)} if self.unsafe else {}),
+            **({"not_begun": list(self.not_begun)} if self.not_begun else {}),
         }
 
 
@@ -281,7 +291,10 @@ def seal(events: Sequence[Event], cut: Sequence[Stretch] | None = None) -> Recor
     """
     subject = subject_of(events)
     plans = tuple(map(_seal_plan, stretches(events) if cut is None else cut))
-    return Record(subject, plans, head_of(subject, (each.head for each in plans)))
+    left = Counter(events[0].body.get("planned", ()))
+    left.subtract(each.plan for each in plans)
+    head = head_of(subject, (each.head for each in plans))
+    return Record(subject, plans, head, not_begun=tuple(left.elements()))
 
 
 def left_unsafe(events: Sequence[Event], guard: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -365,7 +378,7 @@ def record_of(document: Mapping[str, Any]) -> Record:
     plans = tuple(
         PlanRecord(each["plan"], tuple(each["entries"]), each["head"]) for each in document["plans"]
     )
-    beside = tuple(document.get("guard", ())), tuple(document.get("unsafe", ()))
+    beside = (tuple(document.get(key, ())) for key in ("guard", "unsafe", "not_begun"))
     return Record(document["subject"], plans, document["head"], *beside)
 
 

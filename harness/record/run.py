@@ -236,6 +236,7 @@ class Run:
     Args:
         runs: the folder of all runs.
         wall: tells wall-clock time; the record never sees it.
+        planned: names of the plans that it is to do.
         versions: of what the caller adds to Rackproof's own, such as the commit of the plans.
     """
 
@@ -247,6 +248,7 @@ class Run:
         *,
         wall: Callable[[], datetime] = wall_time,
         versions: Mapping[str, str] | None = None,
+        planned: Sequence[str] = (),
     ) -> None:
         self.runs = runs
         self.subject = subject
@@ -255,6 +257,7 @@ class Run:
         self.run_id = str(uuid.uuid4())
         self._wall = wall
         self._versions = dict(versions or {})
+        self._planned = list(planned)
         self._plans: list[str] = []
 
     def open(self) -> Self:
@@ -289,7 +292,8 @@ class Run:
             "attempt": {"number": number, "of": self.attempt.of},
             "versions": libraries | self._versions,
         }
-        self.journal.event("run", {"subject": plain(self.subject), "logbook": logbook}, 0.0)
+        begun = {"subject": plain(self.subject), "logbook": logbook, "planned": self._planned}
+        self.journal.event("run", begun, 0.0)
         return self
 
     def _attempts(self) -> int:

@@ -50,9 +50,12 @@ def draw_junit(run_dir: Path) -> bytes:
         if outcome is not None:
             tally[outcome[0]] += 1
         suite.append(_case(plan, outcome))
+    for name in record.not_begun:
+        tally["error"] += 1
+        suite.append(_not_begun(name))
     for attribute, count in zip(("errors", "failures", "skipped"), tally.values(), strict=True):
         suite.set(attribute, str(count))
-    suite.set("tests", str(len(record.plans) + bool(record.unsafe)))
+    suite.set("tests", str(len(record.plans) + len(record.not_begun) + bool(record.unsafe)))
     suites = ET.Element("testsuites", dict(suite.attrib))
     suites.append(suite)
     ET.indent(suites)
@@ -65,6 +68,12 @@ def _unsafe(live: tuple[str, ...]) -> ET.Element:
     case = ET.Element("testcase", name="the rig is left safe", classname="rackproof", time="0.000")
     child = ET.SubElement(case, "error", type="unsafe", message=_clean(HEADLINE))
     child.text = _clean("\n".join(unsafe_lines(live)))
+    return case
+
+
+def _not_begun(name: str) -> ET.Element:
+    case = ET.Element("testcase", name=_clean(name), classname="testplans", time="0.000")
+    ET.SubElement(case, "error", type="aborted", message="not begun: the run ended before this plan")
     return case
 
 

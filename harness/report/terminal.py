@@ -237,7 +237,7 @@ def write_unsafe(live: tuple[str, ...], rig: str, stream: TextIO, *, is_terminal
 
 
 def write_summary(
-    record: Record, report: Path | None, stream: TextIO, *, planned: int = 0, is_terminal: bool | None = None
+    record: Record, report: Path | None, stream: TextIO, *, is_terminal: bool | None = None
 ) -> None:
     """Write the table of all plans, worst first, how many never began, and where the report is."""
     live = _is_live(stream, is_terminal)
@@ -247,8 +247,8 @@ def write_summary(
     else:
         stream.writelines(_aligned([_COLUMNS, *rows]))
     counts = ", ".join(f"{count} {word}" for word, count in record.counts().items()) or "no plan was begun"
-    if planned > len(record.plans):
-        counts += f"; {planned - len(record.plans)} of {planned} plans were not begun"
+    if record.not_begun:
+        counts += f"; {record.said_not_begun}"
     emulated = "emulated, " if record.subject["is_emulated"] else ""
     unit = f"{record.subject['product']} {record.subject['unit']['serial']} on {record.subject['rig']}"
     _write_lines(
