@@ -20,6 +20,7 @@ from harness.errors import (
     Unsafe,
 )
 from harness.judge import Judge, Judgement, Verdict
+from harness.loose_ends import loose_ends
 from harness.plans import HAZARDS, Form, PlanSpec
 from harness.readings import Observe, Reading, Waveform
 from harness.record.record import SAFE_STATE
@@ -555,9 +556,7 @@ class PlanRun:
             if reason:
                 raise BenchError(f"{self.name} may not run on rig {self.session.rig.name}: {reason}")
             if bench is None:
-                await loop.guarded(
-                    test(**fixtures), limit_s=self.spec.limit_s[self.session.form], name=self.name
-                )
+                await self._played(test(**fixtures))
                 return
             await self._note_identities(bench)
             energises = self.spec.hazard != "reads"
@@ -570,9 +569,7 @@ class PlanRun:
             self.session.runs_now = self.spec
             try:
                 bench.has_energised = bench.has_energised or energises
-                await loop.guarded(
-                    test(**fixtures), limit_s=self.spec.limit_s[self.session.form], name=self.name
-                )
+                await self._played(test(**fixtures))
             except BaseException as error:
                 self.first_error = error
                 raise
@@ -585,6 +582,12 @@ class PlanRun:
                         guard.plan("")
 
         return conduct
+
+    async def _played(self, plan: Coroutine[Any, Any, None]) -> None:
+        """Play the plan's own function, to its end and no longer than it declared."""
+        __tracebackhide__ = True  # as above
+        with loose_ends():
+            await rig_loop().guarded(plan, limit_s=self.spec.limit_s[self.session.form], name=self.name)
 
     async def _end(self, bench: Bench, settings: Mapping[str, float], start_s: float) -> None:
         """Come to rest and close the books, however the plan's function ended."""

@@ -153,6 +153,25 @@ async def test_calls_what_there_is_not(judge, battery):
     await battery.charge()
 
 
+@odd("ER-19", hazard="energises")
+async def test_forgets_to_wait_for_a_command(judge, inverter):
+    inverter.set_power_w(1000.0)
+    await asyncio.sleep(1.0)
+    judge("alive", True, TRUE)
+
+
+@odd("ER-20")
+async def test_hears_nothing_of_what_failed_beside_it(judge, battery):
+    async def watch():
+        await battery.voltage_v()
+        raise ValueError("lost")
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(1.0)
+    judge("alive", True, TRUE)
+    del watching
+
+
 @odd("FA-02")
 @pytest.mark.xfail(reason="known")
 async def test_is_expected_to_fail(judge):

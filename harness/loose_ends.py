@@ -1,0 +1,58 @@
+"""What a plan leaves undone without a word: an ``await`` that was forgotten, a task that failed unheard.
+
+Either may leave a product unstressed or a failure unseen, and every measure good all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BenchError
+
+_FORGOTTEN = "coroutine '.*' was never awaited"
+
+
+@contextlib.contextmanager
+def loose_ends() -> Iterator[None]:
+    """Find them in what runs inside, which has ended by itself.
+
+    Raises:
+        BenchError: with each of them.
+    """
+    loop = asyncio.get_running_loop()
+    outer = loop.get_exception_handler()
+    found: list[str] = []
+
+    def hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is not None and str(context["message"]).endswith("never retrieved"):
+            found.append(
+                f"a task that nobody waited for ended with {type(error).__name__}: {error}; await it, or "
+                "run it in an asyncio.TaskGroup"
+            )
+        elif outer is not None:
+            outer(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(hear)
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.filterwarnings("always", _FORGOTTEN, RuntimeWarning)
+            yield
+    finally:
+        loop.set_exception_handler(outer)
+        for each in said:
+            if re.match(_FORGOTTEN, str(each.message)):
+                place = f"{Path(each.filename).name}:{each.lineno}"
+                found.append(f"an await is missing at or before {place}: {each.message}")
+            else:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if found:
+        raise BenchError("\n".join(found))
