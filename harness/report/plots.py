@@ -120,10 +120,11 @@ def reading_panels(series: Mapping[str, Series], low_s: float, high_s: float) ->
     """Draw the numbers among the readings of a plan, a panel a unit; the last one carries the time axis."""
     by_suffix: dict[str, list[Trace]] = {}
     for name, each in series.items():
-        is_state = bool(each.texts) or _is_flag(each.values)
+        is_state = bool(each.texts) or _is_flag(name, each.values)
         if not is_state and np.isfinite(each.values).any():
             factor = 100.0 if suffix_of(name) == "fraction" else 1.0
-            by_suffix.setdefault(suffix_of(name), []).append(Trace(name, each.at_s, each.values * factor))
+            at_s, values = _with_gaps(each.at_s, each.values * factor, (high_s - low_s) / 100.0)
+            by_suffix.setdefault(suffix_of(name), []).append(Trace(name, at_s, values))
     groups = [
         (*UNITS[suffix], group)
         for suffix in UNITS
@@ -133,8 +134,19 @@ def reading_panels(series: Mapping[str, Series], low_s: float, high_s: float) ->
     return _panels(groups, low_s, high_s)
 
 
-def _is_flag(values: Array) -> bool:
-    return bool(np.isin(values, (0.0, 1.0)).all())
+def _is_flag(name: str, values: Array) -> bool:
+    """Whether a source without a unit says yes and no: a power may be zero all the time, and is none."""
+    return not suffix_of(name) and bool(np.isin(values, (0.0, 1.0)).all())
+
+
+def _with_gaps(at_s: Array, values: Array, least_s: float) -> tuple[Array, Array]:
+    """Put no number, and so no line, where nobody looked for ten times as long as usual and ``least_s``."""
+    pauses_s = np.diff(at_s)
+    if len(pauses_s) < 3:
+        return at_s, values
+    (before,) = np.nonzero(pauses_s > max(10.0 * float(np.median(pauses_s)), least_s))
+    middle_s = at_s[before] + 0.5 * pauses_s[before]
+    return np.insert(at_s, before + 1, middle_s), np.insert(values, before + 1, np.nan)
 
 
 def _apart(traces: Sequence[Trace]) -> list[list[Trace]]:
@@ -343,8 +355,8 @@ def _path(xs: Array, ys: Array) -> str:
     pieces: list[str] = []
     pen_down = False
     for is_good, x, y in zip(good.tolist(), xs.tolist(), ys.tolist(), strict=True):
-        if is_good:
-            pieces.append(f"{'L' if pen_down else 'M'}{x:g} {y:g}")
+        if is_good:  # a point alone is a dot, by its round ends
+            pieces.append(f"L{x:g} {y:g}" if pen_down else f"M{x:g} {y:g}h0")
         pen_down = is_good
     return "".join(pieces)
 
@@ -358,7 +370,7 @@ def lanes_of(series: Mapping[str, Series], until_s: float) -> list[Lane]:
                 text if text is not None else figure(float(value))
                 for text, value in zip(each.texts, each.values, strict=True)
             ]
-        elif _is_flag(each.values):
+        elif _is_flag(name, each.values):
             words = ["yes" if value else "no" for value in each.values]
         else:
             continue

@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 
 from harness.readings import Waveform
+from harness.record.traces import Series
 from harness.report.figures import duration, figure, ticks, with_uncertainty
 from harness.report.html import draw_report, judgement_row, said_attempt
-from harness.report.plots import decimate, decimate_samples, disturbance, phases_rms, rms_by_cycle
+from harness.report.plots import (
+    decimate,
+    decimate_samples,
+    disturbance,
+    lanes_of,
+    phases_rms,
+    reading_panels,
+    rms_by_cycle,
+)
 
 from .conftest import judgement
 
@@ -217,3 +226,26 @@ def test_durations_and_plain_figures_read_as_words():
     assert [duration(each) for each in (12.34, 288.0, 7500.0)] == ["12.3 s", "4 min 48 s", "2 h 05 min"]
     assert figure(1.23e-9) == "1.23·10^-9".replace("-", "\N{MINUS SIGN}")
     assert figure(-0.0) == "0"
+
+
+def test_what_has_a_unit_is_a_number_although_it_is_zero_or_one_all_the_time():
+    at_s = np.arange(10.0)
+    series = {
+        "pcs.ac_power_w": Series(at_s, np.zeros(10)),
+        "bms.soc": Series(at_s, np.ones(10)),
+        "bms.is_charge_allowed": Series(at_s, np.ones(10)),
+    }
+    assert [lane.name for lane in lanes_of(series, 10.0)] == ["bms.is_charge_allowed"]
+    drawn = "".join(panel.svg for panel in reading_panels(series, 0.0, 10.0))
+    assert re.findall('data-name="([^"]+)"', drawn) == ["pcs.ac_power_w", "bms.soc"]
+
+
+def test_no_line_is_drawn_where_nobody_looked():
+    """A charge of 100 A, ten minutes of rest without a reading, and the first look after them."""
+    at_s = np.array([*range(100), 700.0, 701.0])
+    series = {"bms.current_a": Series(at_s, np.where(at_s < 650.0, -100.0, 0.0))}
+    (panel,) = reading_panels(series, 0.0, 800.0)
+    (path,) = re.findall('class="line c1"[^>]* d="([^"]+)"', panel.svg)
+    assert path.count("M") == 2
+    (whole,) = reading_panels({"bms.current_a": Series(at_s[:100], np.full(100, -100.0))}, 0.0, 800.0)
+    assert re.findall('class="line c1"[^>]* d="([^"]+)"', whole.svg)[0].count("M") == 1
