@@ -8,6 +8,7 @@ import contextlib
 import inspect
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,6 +56,7 @@ class Conductor:
         self.sealed_in: Path | None = None
         self.record: Any = None
         self._before_the_end: Any = None
+        self._has_said_that_it_ends = False
         self.live = LiveView(
             watched=tuple(self._watched()), stream=stream, is_terminal=False if option.no_live else None
         )
@@ -319,8 +321,10 @@ class Conductor:
             f"what its own conftest.py defines; rig {rig.name} has the roles {have}"
         )
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
-        """Conclude the plan that was running: it was stopped from outside."""
+        """Conclude the plan that was running: it was stopped from outside. Once is enough."""
+        self._hold_ctrl_c_back()
         self._abort("stopped from the keyboard")
 
     def _abort(self, why: str) -> None:
@@ -344,7 +348,7 @@ class Conductor:
 
     def finish(self, session: pytest.Session) -> None:
         """Seal, report, and set the exit code; from here on Ctrl-C stops nothing, since all is over."""
-        self._before_the_end = signal.signal(signal.SIGINT, self._say_that_it_ends)
+        self._hold_ctrl_c_back()
         run = self.rig_session.run
         if run is None:
             return
@@ -365,14 +369,23 @@ class Conductor:
         if is_clean and Verdict.NOT_TESTABLE in verdicts and not self.option.allow_not_testable:
             session.exitstatus = EXIT_NOT_TESTABLE
 
+    def _hold_ctrl_c_back(self) -> None:
+        if self._before_the_end is None:
+            self._before_the_end = signal.signal(signal.SIGINT, self._say_that_it_ends)
+
     def _say_that_it_ends(self, *_: object) -> None:
-        self.live.stream.write("the plans are over: it ends once the run is sealed and reported\n")
-        self.live.stream.flush()
+        if not self._has_said_that_it_ends:
+            self._has_said_that_it_ends = True
+            self.live.stream.write("the plans are over: it ends once the run is sealed and reported\n")
+            self.live.stream.flush()
 
     def pytest_unconfigure(self) -> None:
-        """Give Ctrl-C back to whoever runs pytest within a process of theirs."""
+        """Give Ctrl-C back to whoever runs pytest within a process of theirs; one of its own is over."""
         if self._before_the_end is not None:
-            signal.signal(signal.SIGINT, self._before_the_end)
+            is_pytests_own = (
+                Path(sys.argv[0]).stem in {"pytest", "py.test"} or "pytest/__main__" in sys.argv[0]
+            )
+            signal.signal(signal.SIGINT, signal.SIG_IGN if is_pytests_own else self._before_the_end)
 
     def _file(self, session: pytest.Session, folder: Path) -> None:
         """Give the database the run's row; in virtual time only if asked for: it takes half a second."""

@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -272,11 +273,15 @@ def charge(home: OddHome) -> Iterator[tuple]:
             pipe.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_leaves_a_sealed_record_that_says_aborted(home, charge, number):
-    """Ctrl-C, or a build server that has waited long enough."""
+@pytest.mark.parametrize(("number", "count"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 10)])
+def test_a_signal_in_the_middle_leaves_a_sealed_record_that_says_aborted(home, charge, number, count):
+    """Ctrl-C, a build server that has waited long enough, or somebody who presses Ctrl-C until it ends."""
     process, runs = charge
     process.send_signal(number)
+    for _ in range(count - 1):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.03)
+        process.send_signal(number)
     ended = finish(process, runs)
     assert ended.code == 2  # pytest's own: interrupted
     assert ended.verdicts == {"CC-03": "ABORTED"}
@@ -327,6 +332,7 @@ def test_a_killed_run_keeps_every_whole_line_and_can_be_sealed(home, charge):
 
 INTERRUPTED = """
 import signal
+import subprocess
 import sys
 
 
@@ -468,6 +474,7 @@ def test_ctrl_c_gives_a_terminal_back_as_it_was(home):
 
 OPENINGS = 20
 LEAKS = f"""
+import contextlib
 import os
 import threading
 

@@ -15,7 +15,7 @@ from harness.rig.files import load_rig
 from ..processes import FOR_ALL_PLANS, LAB1, Ended, Home, changed, side_by_side
 
 PLANS = {"CC-02", "CC-03", "CM-06", "FO-15", "RT-08"} | {
-    f"RT-01[{f0_hz}Hz-{residual}%]" for f0_hz in (50, 60) for residual in (0, 20)
+    f"RT-01[{f0_hz}Hz-{residual}pct]" for f0_hz in (50, 60) for residual in (0, 20)
 }
 """The six plans, RT-01 in its four forms."""
 
