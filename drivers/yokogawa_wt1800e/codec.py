@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -10,12 +11,13 @@ from operator import mul
 
 from harness.errors import CodecError
 from harness.roles import Identity
+from harness.wires.scpi_talk import LEAST_NO_NUMBER
 
 _ERROR = re.compile(r'\s*([+-]?\d{1,9})\s*(?:,\s*"(.*)")?\s*', re.ASCII)
 
 
 def decode_values(text: str, count: int) -> list[float]:
-    """Read the answer to ``:NUMeric:NORMal:VALue?``; NAN and INF become themselves.
+    """Read the answer to ``:NUMeric:NORMal:VALue?``; NAN and INF become themselves, by SCPI's numbers too.
 
     Raises:
         CodecError: not ``count`` numbers.
@@ -26,9 +28,16 @@ def decode_values(text: str, count: int) -> list[float]:
     try:
         if "_" in text:
             raise ValueError
-        return list(map(float, fields))
+        values = list(map(float, fields))
     except ValueError:
         return [decode_number(field) for field in fields]  # which says what is wrong
+    return list(map(_meant, values)) if any(map(LEAST_NO_NUMBER.__le__, map(abs, values))) else values
+
+
+def _meant(value: float) -> float:
+    if not LEAST_NO_NUMBER <= abs(value) < math.inf:
+        return value
+    return math.copysign(math.inf, value) if abs(value) == LEAST_NO_NUMBER else math.nan
 
 
 def decode_number(text: str) -> float:
@@ -36,7 +45,7 @@ def decode_number(text: str) -> float:
     try:
         if "_" in text:
             raise ValueError
-        return float(text)
+        return _meant(float(text))
     except ValueError as error:
         raise CodecError(f"{text[:40]!r} is no number") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -292,8 +293,7 @@ class ModbusTcpLine:
             return f"unit {unit}, read of {count} coils at {address}"
 
         answer = await self._exchange(ReadCoilsRequest(dev_id=unit, address=address, count=count), what)
-        if len(answer.bits) < count:
-            raise CodecError(f"{self}: {what()}: {len(answer.bits)} coils came")
+        self._check_bits(answer.bits, count, what)
         return list(answer.bits[:count])
 
     async def read_discrete_inputs(self, unit: int, address: int, count: int) -> list[bool]:
@@ -305,9 +305,14 @@ class ModbusTcpLine:
         answer = await self._exchange(
             ReadDiscreteInputsRequest(dev_id=unit, address=address, count=count), what
         )
-        if len(answer.bits) < count:
-            raise CodecError(f"{self}: {what()}: {len(answer.bits)} discrete inputs came")
+        self._check_bits(answer.bits, count, what)
         return list(answer.bits[:count])
+
+    def _check_bits(self, bits: Sequence[bool], count: int, what: Callable[[], str]) -> None:
+        """Refuse bits that are not the whole bytes for ``count`` of them (Modbus specification, 6.1)."""
+        whole = 8 * math.ceil(count / 8)
+        if len(bits) != whole:
+            raise CodecError(f"{self}: {what()}: {len(bits)} bits came; expected {whole}, in whole bytes")
 
     async def write_coil(self, unit: int, address: int, value: bool) -> None:
         """Write one coil (function 5)."""

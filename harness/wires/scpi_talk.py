@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from harness.errors import CodecError, DeviceRefused
 from harness.wires import VisaLine
 
+LEAST_NO_NUMBER = 9.9e37
+"""SCPI-1999, volume 1, 7.2.1: 9.9E37 stands for infinity, its negative too, and 9.91E37 for no number."""
 MOST_ERRORS = 32
 """Longest error queue that is read; a longer one is rubbish (makers give room for 10 to 30)."""
 
@@ -64,6 +65,6 @@ class ScpiTalk:
             value = float(answer)
         except ValueError as error:
             raise CodecError(f"{self.name}: {query} was answered {answer!r}: a number is expected") from error
-        if not math.isfinite(value):
+        if not abs(value) < LEAST_NO_NUMBER:
             raise CodecError(f"{self.name}: {query} was answered {answer!r}: a finite number is expected")
         return value

@@ -120,6 +120,20 @@ def test_the_bytes_are_those_of_the_specification():
     run_virtual(main)
 
 
+@pytest.mark.parametrize("answered", ["01 01 05", "01 00", "01 04 CD 6B 05 00"])
+def test_bits_come_in_the_bytes_that_were_asked_for(answered):
+    """A server that echoes, or counts otherwise, must not be taken for one whose relays are all open."""
+
+    async def main():
+        async with line_to(lambda request: [(0.0, adu(request, bytes.fromhex(answered)))]) as line:
+            with pytest.raises(
+                CodecError, match=r"unit 17, read of 19 coils at 19: .* bits came; expected 24"
+            ):
+                await line.read_coils(17, 0x13, 19)
+
+    run_virtual(main)
+
+
 @pytest.mark.parametrize("request_pdu", ["05 0001 FF00", "05 0000 0000", "06 0003 ABCD"])
 def test_a_single_write_is_answered_by_its_echo_whatever_reads_there(request_pdu):
     async def main():

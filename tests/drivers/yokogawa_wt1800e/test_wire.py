@@ -50,6 +50,16 @@ def test_the_values_of_a_wt500s_session_are_read():
     assert values[8:] == [0.0, 0.0]
 
 
+def test_scpis_numbers_for_no_number_are_no_power():
+    """SCPI-1999, volume 1, 7.2.1: a meter that sends them must not make a product fail by 1e37 W."""
+    values = codec.decode_values("9.91E+37,9.9E+37,-9.9E+37,NAN,INF,1.0E+36", 6)
+    assert math.isnan(values[0])
+    assert values[1:3] == [math.inf, -math.inf]
+    assert math.isnan(values[3])
+    assert values[4:] == [math.inf, 1e36]
+    assert math.isnan(codec.decode_number("9.91E37"))
+
+
 def test_what_is_written_looks_like_a_wt500s():
     for text in ("198.36E+00", "1.0000E+00"):
         assert codec.encode_value(float(text), points.DIGITS) == text
