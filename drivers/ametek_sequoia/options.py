@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from drivers.ametek_sequoia import points
+from harness.rig.toml_file import Part
 
 
-class Options(BaseModel):
+class Options(Part):
     """The ``options`` table of a source.
 
     Attributes:
@@ -30,8 +31,6 @@ class Options(BaseModel):
         output_ratio: volts on the rig for each volt that the machine sets and measures, where a transformer
             stands behind it; of the emulator.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     nominal_voltage_v: float = Field(gt=0.0)
     voltage_range_v: float = 150.0

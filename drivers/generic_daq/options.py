@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from drivers.generic_daq import points
 from harness.errors import near_miss
+from harness.rig.toml_file import Part
 
 AC_NODES = ("grid_ac", "pcs_ac", "load_ac", "standby_ac", "solar_ac")
 AC_QUANTITIES = tuple(f"{letter}{phase}_{unit}" for letter, unit in ("uv", "ia") for phase in (1, 2, 3))
@@ -28,7 +29,7 @@ def _is_there(quantity: str) -> str:
     return quantity
 
 
-class Channel(BaseModel):
+class Channel(Part):
     """One input and what it is wired to.
 
     Attributes:
@@ -38,15 +39,13 @@ class Channel(BaseModel):
         is_reversed: whether the probe or transformer is fitted the other way round.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     number: int = Field(ge=1, le=64)
     quantity: Annotated[str, AfterValidator(_is_there)]
     full_scale: float = Field(gt=0.0)
     is_reversed: bool = False
 
 
-class Options(BaseModel):
+class Options(Part):
     """The ``options`` table of a recorder.
 
     Attributes:
@@ -55,8 +54,6 @@ class Options(BaseModel):
             recorder notes; measured when the rig is commissioned.
         max_sample_rate_hz: fastest rate of all channels at once.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: tuple[Channel, ...] = Field(min_length=1)
     trigger_skew_s: float = Field(default=20e-6, ge=0.0)

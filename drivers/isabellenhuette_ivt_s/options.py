@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from drivers.isabellenhuette_ivt_s import points
 from harness.clock import rig_loop
+from harness.rig.toml_file import Part
 
 
-class Options(BaseModel):
+class Options(Part):
     """What the rig file may say about an IVT-S.
 
     Attributes:
@@ -30,8 +31,6 @@ class Options(BaseModel):
         offset_a: of the current; ours.
         serial: what it answers when it is asked.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     period_s: float = Field(default=0.1, ge=points.SHORTEST_PERIOD_S, le=points.LONGEST_PERIOD_S)
     virtual_period_s: float | None = Field(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from harness.rig.toml_file import Part
 
 
-class Options(BaseModel):
+class Options(Part):
     """What the rig file may say about a low-voltage battery on CAN.
 
     Attributes:
@@ -21,8 +23,6 @@ class Options(BaseModel):
         keep_alive_timeout_s: without 0x305 for so long the battery warns. Default as Battery-Emulator's
             ``safety.cpp``; the Safiery manual (p. 13) asks for 600 s of patience.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     period_s: float = Field(default=1.0, gt=0.0, le=60.0)
     variant: Literal["359_35c", "35a_35f"] = "359_35c"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from harness.rig.toml_file import Part
 
 WINDOW_S = 1800.0
 """Of the demand, as Japanese contracts count."""
 
 
-class Options(BaseModel):
+class Options(Part):
     """What the rig file may say about an energy manager; all but ``unit`` is for the emulated one.
 
     Attributes:
@@ -22,8 +24,6 @@ class Options(BaseModel):
         interval_s: between decisions; a whole number of them, 6 and above, makes a demand window of 30 min.
         starts_at_s: local clock at rig time zero; demand windows count by the clock.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: int = Field(default=1, ge=0, le=255)
     capacity_wh: float = Field(default=10_000.0, gt=0.0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from harness.rig.toml_file import Part
 
 
-class Options(BaseModel):
+class Options(Part):
     """What the rig file may say about a SunSpec storage inverter.
 
     Attributes:
@@ -17,8 +19,6 @@ class Options(BaseModel):
             stops, as it was set up by its maker's means, since SunSpec has no register for it; None: it was
             not, and the heartbeat protects nothing. Two seconds at least: the heartbeat moves once a second.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: int = Field(default=1, ge=1, le=247)
     refresh_s: float = Field(default=0.2, gt=0.0, le=60.0)

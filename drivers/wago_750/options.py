@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from drivers.wago_750.points import CHANNELS
+from harness.rig.toml_file import Part
 
 Channel = Annotated[int, Field(ge=1, le=CHANNELS)]
 
 
-class Options(BaseModel):
+class Options(Part):
     """What the rig file may say about a coupler.
 
     Attributes:
@@ -19,8 +20,6 @@ class Options(BaseModel):
         inputs: the channel by the contact's name; true (24 V) is well, or closed.
         outputs: the channel by the output's name; off is the safe side.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: int = Field(default=1, ge=0, le=255)
     inputs: dict[str, Channel] = Field(min_length=1)

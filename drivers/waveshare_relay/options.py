@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from drivers.waveshare_relay.points import CHANNELS
+from harness.rig.toml_file import Part
 
 Channel = Annotated[int, Field(ge=1, le=CHANNELS)]
 
 
-class Options(BaseModel):
+class Options(Part):
     """What the rig file may say about a relay board.
 
     Attributes:
         unit: Modbus unit; 1 as the board comes.
         faults: the channel whose energised relay makes the fault, by the fault's name.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: int = Field(default=1, ge=0, le=255)
     faults: dict[str, Channel] = Field(min_length=1)

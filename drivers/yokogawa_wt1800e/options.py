@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from drivers.yokogawa_wt1800e import points
+from harness.rig.toml_file import Part
 
 Node = Literal["grid_ac", "pcs_ac", "load_ac", "battery_dc"]
 
 
-class Wiring(BaseModel):
+class Wiring(Part):
     """How one node is connected.
 
     Attributes:
@@ -24,8 +25,6 @@ class Wiring(BaseModel):
         sensor_of_reading: limit of the current sensor's error, a fraction of the reading.
         balanced_phases: 3 where one element stands for three phases that are taken to be alike.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     elements: Annotated[tuple[int, ...], Field(min_length=1, max_length=3)]
     sign: Literal[1, -1] = 1
@@ -67,7 +66,7 @@ class Wiring(BaseModel):
         return self.u_range_v * self.current_range_a * len(self.elements) * self.balanced_phases
 
 
-class Options(BaseModel):
+class Options(Part):
     """The ``options`` table of an analyzer.
 
     Attributes:
@@ -76,8 +75,6 @@ class Options(BaseModel):
         installed_elements: how many elements the instrument has.
         is_older_than_six_months: whether its last calibration is: the share of the reading grows.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     nodes: Annotated[dict[Node, Wiring], Field(min_length=1)]
     update_interval_s: float = 1.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from harness.rig.driver_folders import FindDriver, find_driver
 from harness.rig.product_file import ProductFile
-from harness.rig.rig_file import RigFile, options_table
+from harness.rig.rig_file import RigFile, options_of
 
 VARIANTS: Mapping[str, str] = {"pylontech_1.2": "359_35c", "pylontech_1.3": "35a_35f"}
 """The frames of each protocol: Pylontech's CAN bus protocol, versions 1.2 and 1.3."""
@@ -20,7 +20,7 @@ def disagreements(
     for name, device in rig.devices.items():
         if device.role != "battery":
             continue
-        options = find_driver(device.driver).Options.model_validate(options_table(device))
+        options = options_of(device, find_driver(device.driver))
         for option, key, wanted in (
             ("variant", "protocol", VARIANTS[bms.protocol]),
             ("period_s", "period_s", bms.period_s),

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from harness.clock import VirtualLoop, rig_loop
 from harness.errors import BenchError, ConfigurationError, NotTestable, RackproofError, WireError
 from harness.readings import Note, Observe, Voice
-from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
+from harness.rig.driver_folders import FindDriver, find_driver
 from harness.rig.product_file import ProductFile
-from harness.rig.rig_file import CanWire, Device, ModbusTcpWire, RigFile, VisaWire
+from harness.rig.rig_file import CanWire, Device, ModbusTcpWire, RigFile, VisaWire, options_of
 from harness.rig.stand_in import standing_in
 from harness.roles import ROLES
 from harness.wires.traffic import Traffic
@@ -124,7 +124,7 @@ async def far_side(
             if name in without:
                 continue
             folder = setup.find_driver(device.driver)
-            options = _options(device, folder)
+            options = options_of(device, folder)
             side.emulators[name] = folder.Emulator(name, plant, options)
         await _serve_can(setup, side, stack, expose_can=expose_can)
         for wire_name, wire in rig.wires.items():
@@ -414,12 +414,6 @@ async def _open_lines(
     return lines, broken
 
 
-def _options(device: Device, folder: DriverFolder) -> Any:
-    """Make a device's options; on a Modbus wire its unit is one of them."""
-    unit = {} if device.unit is None else {"unit": device.unit}
-    return folder.Options.model_validate({**device.options, **unit})
-
-
 async def open_device(name: str, line: Any, bench: Bench, stack: contextlib.AsyncExitStack) -> None:
     """Open a device on its line, and put it on the bench; the stack closes it.
 
@@ -429,7 +423,7 @@ async def open_device(name: str, line: Any, bench: Bench, stack: contextlib.Asyn
     setup = bench.setup
     device = setup.rig.devices[name]
     folder = setup.find_driver(device.driver)
-    options = _options(device, folder)
+    options = options_of(device, folder)
     wire = setup.rig.wires[device.wire]
     near = line.port(f"harness/{name}") if isinstance(wire, CanWire) else line
     driver = folder.Driver(name, near, options, setup.voice(name))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from harness.errors import ConfigurationError, near_miss
 from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
@@ -577,8 +577,8 @@ class _Parts:
         known = {node for system in topology.systems.values() for node in system.nodes}
         for name, device in self.devices.items():
             try:
-                options = find_driver(device.driver).Options.model_validate(options_table(device))
-            except (ConfigurationError, ValidationError):
+                options = options_of(device, find_driver(device.driver))
+            except ConfigurationError:
                 continue  # told at the device
             for node in getattr(options, "measured_nodes", ()):
                 if node not in known:
@@ -657,11 +657,20 @@ def _driver_disagreements(
         yield f"{at}.options.unit = {device.options['unit']}: a unit stands beside the driver: {at}.unit"
         return
     # The label stands before every disagreement already, so it is left out here.
-    for mistake in mistakes_of(folder.Options, options_table(device), "", (*at.split("."), "options")):
+    for mistake in mistakes_of(folder.Options, _options_table(device), "", (*at.split("."), "options")):
         yield mistake.removeprefix(": ")
 
 
-def options_table(device: Device) -> dict[str, Any]:
+def options_of(device: Device, folder: DriverFolder) -> Any:
+    """Make a device's Options.
+
+    Raises:
+        ConfigurationError: they are not what its driver takes.
+    """
+    return read_part(folder.Options, _options_table(device), "")
+
+
+def _options_table(device: Device) -> dict[str, Any]:
     """What a driver's Options are made of: the device's own, and on a Modbus wire its unit."""
     return {**device.options} if device.unit is None else {**device.options, "unit": device.unit}
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from harness.rig.driver_folders import driver_names
+from harness.rig.files import load_rig
+from harness.rig.rig_file import options_of
+from harness.rig.toml_file import Part, mistakes_of
 from harness.roles import ROLES
 
 ROOT = Path(__file__).parents[2]
@@ -53,9 +55,32 @@ def shows_its_names(folder: str) -> Iterator[str]:
         yield f"WIRE {package.WIRE!r} is none of {sorted(WIRES)}"
     if package.TRIED not in LEVELS:
         yield f"TRIED {package.TRIED!r} is none of {sorted(LEVELS)}"
-    config = package.Options.model_config if issubclass(package.Options, BaseModel) else {}
-    if not config.get("frozen") or config.get("extra") != "forbid":
-        yield "Options is not frozen, or lets unknown keys pass"
+    if not issubclass(package.Options, Part):
+        yield "Options is no Part: not frozen, or it lets unknown keys or a text for a number pass"
+
+
+def a_number_as_text(value: object) -> Iterator[tuple[str, object]]:
+    """Give a table with each of its numbers as a text in turn, and where."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield "", str(value)
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from ((f".{key}{at}", {**value, key: changed}) for at, changed in a_number_as_text(entry))
+    elif isinstance(value, tuple):
+        for place, entry in enumerate(value):
+            before, after = value[:place], value[place + 1 :]
+            for at, changed in a_number_as_text(entry):
+                yield f"[{place}]{at}", (*before, changed, *after)
+
+
+def takes_no_text_for_a_number(folder: str) -> Iterator[str]:
+    """At any depth of its options, as lab1 has them, or as they come."""
+    package = importlib.import_module(f"drivers.{folder}")
+    of_lab1 = [device for device in load_rig("lab1", ROOT).devices.values() if device.driver == folder]
+    options = options_of(of_lab1[0], package) if of_lab1 else package.Options()
+    for at, table in a_number_as_text(options.model_dump()):
+        if not mistakes_of(package.Options, table, ""):
+            yield f"options{at} takes a text"
 
 
 def fulfils_its_role(folder: str) -> Iterator[str]:
@@ -120,6 +145,7 @@ def is_in_the_tables(folder: str) -> Iterator[str]:
 RULES: list[Callable[[str], Iterator[str]]] = [
     has_all_files,
     shows_its_names,
+    takes_no_text_for_a_number,
     fulfils_its_role,
     has_its_tests,
     emulator_does_not_know_the_driver,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,7 @@ from harness.rig.files import (
 from harness.rig.refusals import refusals
 from harness.roles import ROLES
 
-REPOSITORY = Path(__file__).parents[2]
+from ..processes import LAB1, REPOSITORY, changed
 
 
 def test_a_name_is_looked_up_in_the_project(project, find_driver):
@@ -130,6 +129,14 @@ def test_a_driver_that_does_not_import_is_told_with_its_cause(tmp_path, monkeypa
     with pytest.raises(ConfigurationError) as caught:
         find_driver("acme_broken", package)
     assert said in str(caught.value)
+
+
+def test_no_text_passes_for_a_number_of_a_devices_options(tmp_path):
+    rig = changed(LAB1, tmp_path / "lab9.toml", ("heartbeat_timeout_s = 5.0", 'heartbeat_timeout_s = "5.0"'))
+    with pytest.raises(ConfigurationError) as caught:
+        load_rig(rig, REPOSITORY)
+    (mistake,) = caught.value.mistakes
+    assert mistake == f'{rig}: devices.pcs.options.heartbeat_timeout_s = "5.0": allowed: a number'
 
 
 def test_the_shipped_rig_is_sound_with_its_own_drivers():

@@ -13,13 +13,13 @@ from harness.readings import Voice
 
 from ..stands import on_visa
 
-CHANNELS = [
+CHANNELS = (
     *({"number": phase, "quantity": f"grid_ac.u{phase}_v", "full_scale": 400.0} for phase in (1, 2, 3)),
     *({"number": 3 + phase, "quantity": f"pcs_ac.u{phase}_v", "full_scale": 400.0} for phase in (1, 2, 3)),
     *({"number": 6 + phase, "quantity": f"load_ac.i{phase}_a", "full_scale": 100.0} for phase in (1, 2, 3)),
     {"number": 10, "quantity": "battery_dc.u_v", "full_scale": 100.0},
     {"number": 11, "quantity": "battery_dc.i_a", "full_scale": 300.0},
-]
+)
 
 
 def open_bench(

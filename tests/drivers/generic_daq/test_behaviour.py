@@ -162,10 +162,10 @@ def test_a_second_edge_changes_nothing(bench):
 
 
 def test_over_range_is_a_fault_that_names_the_channel(bench):
-    channels = [
+    channels = (
         {"number": 1, "quantity": U1, "full_scale": 120.0},
         {"number": 2, "quantity": "grid_ac.u2_v", "full_scale": 400.0},
-    ]
+    )
 
     async def main() -> None:
         async with bench(channels=channels) as (driver, _, _):
@@ -211,11 +211,11 @@ def test_a_swapped_sign_turns_currents_only(bench):
 @pytest.mark.parametrize(("power_w", "sign"), [(3_000.0, 1.0), (-3_000.0, -1.0)])
 def test_current_out_of_the_battery_is_positive(bench, power_w: float, sign: float):
     """Discharge at 3 kW and charge at 3 kW, on the DC side and, in phase with the voltage, on the AC side."""
-    channels = [
+    channels = (
         {"number": 1, "quantity": "battery_dc.i_a", "full_scale": 300.0},
         {"number": 2, "quantity": "pcs_ac.u1_v", "full_scale": 400.0},
         {"number": 3, "quantity": "pcs_ac.i1_a", "full_scale": 100.0},
-    ]
+    )
 
     async def main():
         async with bench(channels=channels) as (driver, _, plant):
@@ -237,7 +237,7 @@ def test_current_out_of_the_battery_is_positive(bench, power_w: float, sign: flo
 def test_a_reversed_probe_measures_the_same(bench):
     async def wave(*, is_reversed: bool):
         channel = {"number": 1, "quantity": U1, "full_scale": 400.0, "is_reversed": is_reversed}
-        async with bench(channels=[channel]) as (driver, _, _):
+        async with bench(channels=(channel,)) as (driver, _, _):
             await driver.arm([U1], sample_rate_hz=1_000.0, before_s=0.0, after_s=0.1, trigger="now")
             await completed(driver, 2.0)
             return (await driver.waveforms())[U1].samples

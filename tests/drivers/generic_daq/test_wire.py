@@ -21,7 +21,7 @@ CHANNEL = {"number": 2, "quantity": "grid_ac.u1_v", "full_scale": 400.0}
 
 
 def options(**changes: object) -> Options:
-    return Options.model_validate({"channels": [CHANNEL], **changes})
+    return Options.model_validate({"channels": (CHANNEL,), **changes})
 
 
 async def capture(driver: Driver):
@@ -34,7 +34,7 @@ async def capture(driver: Driver):
 def captured(changes: dict[str, str] | None = None, **of_channel: object):
     """Play the tape, with other answers to some queries."""
     tape = Tape(HERE / "capture.txt", changes)
-    chosen = options(channels=[{**CHANNEL, **of_channel}])
+    chosen = options(channels=({**CHANNEL, **of_channel},))
     wave = over(tape, lambda line: Driver("daq", line, chosen, Voice("daq")), capture)
     tape.check()
     return wave
@@ -141,15 +141,15 @@ def test_refuses_before_a_byte_is_sent(asked: dict[str, object], says: str):
 @pytest.mark.parametrize(
     ("channels", "says"),
     [
-        ([], "at least 1"),
-        ([CHANNEL, CHANNEL], "number 2 is there twice"),
-        ([CHANNEL, {**CHANNEL, "number": 3}], "quantity grid_ac.u1_v is there twice"),
-        ([{**CHANNEL, "quantity": "u1"}], "no rig has it; allowed: grid_ac, pcs_ac"),
-        ([{**CHANNEL, "quantity": "load_ac.u9_v"}], "did you mean 'load_ac.u3_v'"),
-        ([{**CHANNEL, "full_scale": 0.0}], "greater than 0"),
-        ([{**CHANNEL, "gain": 2.0}], "[Ee]xtra"),
+        ((), "at least 1"),
+        ((CHANNEL, CHANNEL), "number 2 is there twice"),
+        ((CHANNEL, {**CHANNEL, "number": 3}), "quantity grid_ac.u1_v is there twice"),
+        (({**CHANNEL, "quantity": "u1"},), "no rig has it; allowed: grid_ac, pcs_ac"),
+        (({**CHANNEL, "quantity": "load_ac.u9_v"},), "did you mean 'load_ac.u3_v'"),
+        (({**CHANNEL, "full_scale": 0.0},), "greater than 0"),
+        (({**CHANNEL, "gain": 2.0},), "[Ee]xtra"),
     ],
 )
-def test_options_refuse_a_table_that_cannot_be(channels: list[object], says: str):
+def test_options_refuse_a_table_that_cannot_be(channels: tuple[object, ...], says: str):
     with pytest.raises(ValidationError, match=says):
         options(channels=channels)

@@ -16,17 +16,17 @@ from ..stands import on_visa
 
 NODES = {
     # The analyzer's clamps point the other way round at pcs_ac: power out of the battery counts negative.
-    "pcs_ac": {"elements": [1, 2, 3], "sign": -1, "u_range_v": 150, "i_range_a": 50},
+    "pcs_ac": {"elements": (1, 2, 3), "sign": -1, "u_range_v": 150, "i_range_a": 50},
     "battery_dc": {
-        "elements": [4],
+        "elements": (4,),
         "u_range_v": 60,
         "i_range_a": 0.2,
         "element_type": 5,
         "ct_ratio": 1000,
         "sensor_of_reading": 0.0005,
     },
-    "load_ac": {"elements": [5], "u_range_v": 150, "i_range_a": 20, "balanced_phases": 3},
-    "grid_ac": {"elements": [6], "u_range_v": 150, "i_range_a": 50, "balanced_phases": 3},
+    "load_ac": {"elements": (5,), "u_range_v": 150, "i_range_a": 20, "balanced_phases": 3},
+    "grid_ac": {"elements": (6,), "u_range_v": 150, "i_range_a": 50, "balanced_phases": 3},
 }
 
 

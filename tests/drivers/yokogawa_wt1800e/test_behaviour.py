@@ -371,9 +371,9 @@ def test_a_short_interval_is_less_accurate(bench):
 @pytest.mark.parametrize(
     ("node", "change", "message"),
     [
-        ("pcs_ac", {"elements": [1, 2]}, "three neighbours"),
-        ("pcs_ac", {"elements": [5, 6, 7]}, "1 to 6"),
-        ("load_ac", {"elements": [4]}, "element 4 measures battery_dc and load_ac"),
+        ("pcs_ac", {"elements": (1, 2)}, "three neighbours"),
+        ("pcs_ac", {"elements": (5, 6, 7)}, "1 to 6"),
+        ("load_ac", {"elements": (4,)}, "element 4 measures battery_dc and load_ac"),
         ("load_ac", {"u_range_v": 120}, "u_range_v = 120"),
         ("load_ac", {"i_range_a": 0.5}, "50 A element"),
         ("pcs_ac", {"balanced_phases": 3}, "one element"),
