@@ -28,7 +28,7 @@ from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
 from harness.requirements import Requirements
 from harness.rig.agreement import disagreements
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
-from harness.rig.files import find_file, given_values, parse_product, parse_rig, parse_site
+from harness.rig.files import Source, find_file, given_values, parse_product, parse_rig, parse_site
 from harness.rig.product_file import ProductFile
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
@@ -99,16 +99,13 @@ class RigSession:
     def __init__(self, choice: Choice) -> None:
         mistakes: list[str] = []
         self.choice = choice
+        self.requirements = Requirements.load()
         rig = self._load(mistakes, "rig", choice.rig, lambda source: parse_rig(source, choice.root))
         if rig is None:
             raise ConfigurationError(*mistakes)
         self.rig: RigFile = rig
         product = self._load(mistakes, "product", choice.product or rig.product, parse_product)
-        site = self._load(mistakes, "site", choice.site or rig.site, parse_site)
-        try:
-            self.requirements = Requirements.load()
-        except ConfigurationError as error:
-            mistakes += error.mistakes
+        site = self._load(mistakes, "site", choice.site or rig.site, self._parse_site)
         self.seeded_faults: list[SeededFault] = []
         for text in choice.seeded_faults:
             try:
@@ -157,6 +154,9 @@ class RigSession:
         except ConfigurationError as error:
             mistakes += error.mistakes
             return None
+
+    def _parse_site(self, source: Source) -> SiteFile:
+        return parse_site(source, self.requirements)
 
     def _named(self, mistakes: list[str], words: Iterable[str]) -> Iterator[str]:
         for word in words:
@@ -215,6 +215,7 @@ class RigSession:
                     "rig_file": self.rig.summary(),
                     "product_file": self.product.model_dump(mode="json", exclude_none=True),
                     "site": self.site.name,
+                    "grid_codes": [self.requirements.version(code).id for code in self.site.grid_codes],
                     "seeded_faults": [str(fault) for fault in self.seeded_faults],
                     **({"stand_ins": self.choice.stand_ins} if self.choice.stand_ins else {}),
                 },

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.record.record import read_document
+from harness.record.record import read_document, record_of
 from harness.session import Choice, RigSession
 
 from .processes import FOR_ALL_PLANS, LAB1, REPOSITORY, Ended, Home, changed, finish, wait_until
@@ -251,6 +251,13 @@ def test_attempts_are_counted_where_a_unit_is_named(tmp_path, serial, numbers):
         run.seal()
         found.append(read_document(run.folder / "logbook.json")["attempt"]["number"])
     assert found == numbers
+
+
+def test_the_record_says_which_editions_the_grid_codes_of_the_site_are(tmp_path):
+    run = RigSession(Choice(rig="lab1", emulate=True, root=REPOSITORY, runs=tmp_path / "runs")).open_run()
+    run.seal()
+    more = record_of(read_document(run.folder / "record.json")).subject["more"]
+    assert (more["site"], more["grid_codes"]) == ("osaka", ["jeac9701_2024", "ieee1547_2018"])
 
 
 def begins(home: Home, runs: Path, events: int) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, near_miss
 from harness.requirements.files import RequirementFile, read
 from harness.requirements.requirement import Bound, Label, Limits, Requirement, Rule, Version
 from harness.requirements.tables import Mode, RideThroughBand, SegmentRow, SequenceTable, TripSetting
@@ -107,6 +107,23 @@ class Requirements(Mapping[str, Requirement]):
     def versions(self) -> tuple[Version, ...]:
         """Identities of all files, for the record."""
         return tuple(file.version for file in self._files)
+
+    def version(self, name: str) -> Version:
+        """Find a file's identity by its name (``jeac9701_2024``), or by a family that has one edition.
+
+        Raises:
+            ConfigurationError: unknown, with the families there are; or two editions answer to it.
+        """
+        found = [version for version in self.versions() if name in {version.family, version.id}]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(sorted(version.id for version in found))
+            raise ConfigurationError(f"{name!r} stands in several editions: say {names}")
+        known = sorted({version.family for version in self.versions()})
+        raise ConfigurationError(
+            f"no requirement file for {name!r}; known: {', '.join(known)}{near_miss(name, known)}"
+        )
 
     def bands(self, category: str) -> tuple[RideThroughBand, ...]:
         """Ride-through rows of a category, as the one file that has them gives them.

@@ -194,7 +194,7 @@ def read(path: Path) -> tuple[RequirementFile | None, list[str]]:
     version = Version(row.family, row.standard, row.edition, path.name, hashlib.sha256(raw).hexdigest())
     return RequirementFile(
         version,
-        tuple(_requirement(path.stem, key, item, version) for key, item in row.requirement.items()),
+        tuple(_requirement(key, item, version) for key, item in row.requirement.items()),
         tuple(RideThroughBand(**dict(band)) for band in row.ride_through),
         tuple(TripSetting(**dict(trip)) for trip in row.trip),
         tuple(_sequence(name, item) for name, item in row.sequence.items()),
@@ -216,9 +216,9 @@ def _bound(row: _BoundRow | None) -> Bound | None:
     return Bound(value=float(row))
 
 
-def _requirement(stem: str, key: str, row: _RequirementRow, version: Version) -> Requirement:
+def _requirement(key: str, row: _RequirementRow, version: Version) -> Requirement:
     return Requirement(
-        id=f"{stem}.{key}",
+        id=f"{version.id}.{key}",
         quantity=row.quantity,
         minimum=_bound(row.min),
         maximum=_bound(row.max),

@@ -63,6 +63,11 @@ class Version:
     file: str
     sha256: str
 
+    @property
+    def id(self) -> str:
+        """What the ids of its requirements begin with (``jeac9701_2024``)."""
+        return self.file.removesuffix(".toml")
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigurationError, near_miss
+from harness.requirements import Requirements
 from harness.rig.driver_folders import FindDriver, find_driver
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile, read_rig
@@ -129,13 +130,17 @@ def load_site(name_or_path: str | Path, root: Path = Path()) -> SiteFile:
     Raises:
         ConfigurationError: with every mistake.
     """
-    return parse_site(find_file("site", name_or_path, root))
+    return parse_site(find_file("site", name_or_path, root), Requirements.load())
 
 
-def parse_site(source: Source) -> SiteFile:
-    """Check a site's file that was found; see ``load_site``."""
+def parse_site(source: Source, requirements: Requirements) -> SiteFile:
+    """Check a site's file that was found, its grid codes against the requirement files there are."""
     table = parse_toml(source.content, source.label)
-    mistakes = [*_wrong_name(source, table), *mistakes_of(SiteFile, table, source.label)]
+    mistakes = [
+        *_wrong_name(source, table),
+        *mistakes_of(SiteFile, table, source.label),
+        *_unknown_codes(source, table, requirements),
+    ]
     if mistakes:
         raise ConfigurationError(*mistakes)
     return read_part(SiteFile, table, source.label)
@@ -198,3 +203,14 @@ def _wrong_name(source: Source, table: dict[str, Any]) -> Iterator[str]:
     """A file found by one name that calls itself by another would be recorded under the wrong one."""
     if source.name is not None and "name" in table and table["name"] != source.name:
         yield f"{source.label}: name = {table['name']!r}: allowed: {source.name!r}, as the file is called"
+
+
+def _unknown_codes(source: Source, table: dict[str, Any], requirements: Requirements) -> Iterator[str]:
+    """A grid code without a requirement file would be believed to hold, and nothing could judge by it."""
+    codes = table.get("grid_codes")
+    for place, code in enumerate(codes if isinstance(codes, list) else ()):
+        if isinstance(code, str):
+            try:
+                requirements.version(code)
+            except ConfigurationError as error:
+                yield f"{source.label}: grid_codes[{place}]: {error}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from harness.rig.toml_file import Name, Part, Positive, numbers
+from harness.rig.toml_file import EachOnce, Name, Part, Positive, numbers
 from harness.rig.topology import Phases
 
 
@@ -49,14 +47,14 @@ class SiteFile(Part):
         name: what the record calls it.
         description: one line for people.
         f0_hz: nominal frequency of the network.
-        grid_codes: requirement tables that hold here, by name, the strictest first.
+        grid_codes: requirement files that hold here, by family, or by name where it has several editions.
         generator_start_s: from loss of mains until the generator carries; None where there is none.
     """
 
     name: Name
     description: str = ""
     f0_hz: Literal[50, 60]
-    grid_codes: Annotated[tuple[str, ...], Field(min_length=1)]
+    grid_codes: EachOnce = ()
     network: Network
     ramp_limits: RampLimits
     generator_start_s: Positive | None = None

@@ -61,6 +61,9 @@ def _is_each_once(entries: tuple[T, ...]) -> tuple[T, ...]:
     return entries
 
 
+EachOnce = Annotated[tuple[Name, ...], AfterValidator(_is_each_once)]
+"""Names, none of them twice."""
+
 Frequencies = Annotated[tuple[Literal[50, 60], ...], Field(min_length=1), AfterValidator(_is_each_once)]
 """Nominal frequencies, in Hz."""
 

@@ -101,6 +101,9 @@ def test_two_editions_side_by_side_want_the_long_name(tmp_path):
     assert "house.low" not in both
     with pytest.raises(ConfigurationError, match=r"house_3.low, house_4.low"):
         both["house.low"]
+    assert both.version("house_4").edition == "4"
+    with pytest.raises(ConfigurationError, match="'house' stands in several editions: say house_3, house_4"):
+        both.version("house")
 
 
 def test_a_near_miss_is_suggested(requirements):

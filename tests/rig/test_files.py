@@ -139,6 +139,23 @@ def test_no_text_passes_for_a_number_of_a_devices_options(tmp_path):
     assert mistake == f'{rig}: devices.pcs.options.heartbeat_timeout_s = "5.0": allowed: a number'
 
 
+def test_a_grid_code_without_a_requirement_file_is_refused_with_those_there_are(tmp_path):
+    osaka = REPOSITORY / "fixtures" / "sites" / "osaka.toml"
+    codes = ('["jeac9701", "ieee1547"]', '["jeac9701_2024", "ieee1574", "vde4105"]')
+    site = changed(osaka, tmp_path / "site.toml", codes)
+    with pytest.raises(ConfigurationError) as caught:
+        load_site(site, REPOSITORY)
+    misspelt, elsewhere = caught.value.mistakes
+    known = "ieee1547, ieee1547_1, itic, jeac9701, product_limits, rackproof_bench"
+    assert misspelt == (
+        f"{site}: grid_codes[1]: no requirement file for 'ieee1574'; known: {known}; did you mean 'ieee1547'?"
+    )
+    assert elsewhere == f"{site}: grid_codes[2]: no requirement file for 'vde4105'; known: {known}"
+    twice = changed(osaka, site, (codes[0], '["jeac9701", "jeac9701"]'))
+    with pytest.raises(ConfigurationError, match=r"grid_codes = .*: jeac9701 is there twice"):
+        load_site(twice, REPOSITORY)
+
+
 def test_the_shipped_rig_is_sound_with_its_own_drivers():
     rig = load_rig("lab1", REPOSITORY)
     assert {device.role for device in rig.devices.values()} == set(ROLES) - {"energy_manager"}
