@@ -7,13 +7,14 @@ run is filed, not before.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ForeignKey, create_engine
+from sqlalchemy import ForeignKey, create_engine, make_url
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from harness.errors import BenchError, ConfigurationError
@@ -99,13 +100,25 @@ def open_store(place: Path | str) -> Engine:
         ConfigurationError: no such database, or no right to use it.
     """
     url = f"sqlite:///{place / DATABASE}" if isinstance(place, Path) else place
+    shown = re.sub("://[^/]*@", "://***@", url)  # a log is no place for a password
     try:
-        engine = create_engine(url)
+        address = make_url(url)
+    except (SQLAlchemyError, ValueError) as error:
+        raise ConfigurationError(
+            f"store {shown}: no address of a database; allowed: as SQLAlchemy writes it, for example "
+            "sqlite:////srv/all.sqlite or postgresql://NAME:PASSWORD@HOST/DATABASE"
+        ) from error
+    try:
+        engine = create_engine(address)
         Base.metadata.create_all(engine)
     except (SQLAlchemyError, ImportError) as error:
-        why = getattr(error, "orig", None) or error  # without SQLAlchemy's page
-        raise ConfigurationError(f"store {url}: cannot be opened: {why}") from error
+        raise ConfigurationError(f"store {shown}: cannot be opened: {_in_a_line(error)}") from error
     return engine
+
+
+def _in_a_line(error: Exception) -> str:
+    """What the database said, without the page that SQLAlchemy adds to it."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def file_once(run_dir: Path, place: Path | str) -> str:
@@ -204,8 +217,8 @@ def _file(run_dir: Path, engine: Engine, *, is_acceptance: bool) -> str:
                 raise BenchError(f"{run_dir.name}: filed before with another head {filed.head[:12]}...")
             else:
                 filed.is_acceptance = filed.is_acceptance or is_acceptance
-    except (SQLAlchemyError, IntegrityError) as error:
-        raise BenchError(f"{run_dir.name}: the store refused it: {error}") from error
+    except SQLAlchemyError as error:
+        raise BenchError(f"{run_dir.name}: the store refused it: {_in_a_line(error)}") from error
     return str(logbook["run_id"])
 
 

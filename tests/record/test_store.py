@@ -2,6 +2,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from harness.cli import main
 from harness.errors import BenchError
 from harness.record.store import JudgementRow, RunRow, file_acceptance, file_run, open_store
 
@@ -78,3 +79,39 @@ def test_refuses_an_acceptance_with_a_plan_missing_or_a_file_changed(new_run, st
         file_acceptance(folder, store, {"RT-01", "CC-01"})
     assert "plan CC-01 was not run" in str(refusal.value)
     assert "journal.jsonl: was changed" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("all.sqlite", "all.sqlite: no address of a database; allowed: as SQLAlchemy writes it, "),
+        (
+            "postgresql://me:secret@srv:port/runs",
+            "postgresql://***@srv:port/runs: no address of a database; ",
+        ),
+        ("nosuch://me:secret@srv/runs", "nosuch://***@srv/runs: cannot be opened: "),
+        (
+            "sqlite:///nowhere/all.sqlite",
+            "sqlite:///nowhere/all.sqlite: cannot be opened: unable to open data",
+        ),
+        ("sqlite:///file", "sqlite:///file: cannot be opened: file is not a database\n"),
+    ],
+)
+def test_a_store_that_cannot_be_had_is_told_in_a_line_without_its_password(
+    capsys, monkeypatch, new_run, url, says
+):
+    folder = sealed(new_run())
+    monkeypatch.chdir(folder)
+    (folder / "file").write_text("no database " * 100)
+    assert main(["file", str(folder), "--store", url]) == 4
+    head, line = capsys.readouterr().err.splitlines(keepends=True)
+    assert head == "1 mistake:\n"
+    assert line.startswith(f"  store {says}")
+
+
+def test_a_store_that_may_not_be_written_is_told_in_a_line(capsys, station, new_run, store):
+    folder = sealed(new_run())
+    url = f"sqlite:///file:{station}/runs/rackproof.sqlite?mode=ro&uri=true"
+    assert main(["file", str(folder), "--store", url]) == 1
+    words = "the store refused it: attempt to write a readonly database"
+    assert capsys.readouterr().err == f"{folder.name}: {words}\n"
