@@ -17,6 +17,7 @@ from harness.rig.driver_folders import find_driver
 from harness.rig.emulation import pointed_at
 from harness.rig.files import load_product, load_rig, write_rig
 from harness.roles import ROLES
+from harness.safety.lease import UNSAFE, Lease
 
 from .processes import FOR_ALL_PLANS, LAB1, LFP_RACK, REPOSITORY, Home, changed, finish
 
@@ -243,6 +244,18 @@ def test_a_state_folder_that_cannot_be_written_is_told_in_a_line(capsys, monkeyp
     assert main([name, str(rig), *options]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{rig}/rackproof/armed: cannot be written: Not a directory; ")
+
+
+def test_what_a_rig_was_closed_for_is_told_line_by_line_as_it_is_cleared(capsys):
+    lease = Lease.take(load_rig("lab1"))
+    lease.write(UNSAFE, "ac_voltage is live: 115.5 V; battery_current: shunt.current_a is stale")
+    lease.close()
+    assert main(["clear", "lab1", "--person", "A. Tester"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "rig lab1 is open again on the word of A. Tester; it was closed:",
+        "  ac_voltage is live: 115.5 V",
+        "  battery_current: shunt.current_a is stale",
+    ]
 
 
 def test_a_rig_file_that_cannot_be_written_is_told(capsys, tmp_path):

@@ -31,7 +31,7 @@ from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
 from harness.safety.commissioned import GOOD_RESULTS, place_of, write_commissioning
 from harness.safety.interlock import Breach, Interlock
-from harness.safety.lease import ENERGISED, Lease
+from harness.safety.lease import ENERGISED, Lease, state_kept_in
 from harness.safety.safe_state import MakeSafe, Outcome
 from harness.safety.watch import held_watchdogs, watching
 
@@ -327,13 +327,16 @@ def commission(
         raise Unsafe("; ".join(reasons))
     if not person.strip():
         raise Unsafe(f"rig {rig.name} cannot be commissioned: --person is empty; name who stands beside it")
-    station_key(), place_of(rig)  # what could not be signed or kept at its end is not begun
+    # What could not be signed or kept at its end is not begun; another account may own an older result.
+    station_key()
+    with state_kept_in(place := place_of(rig)):
+        place.open("ab").close()
     lease = Lease.take(rig)
     try:
         results = run_wall(lambda: _walk(rig, product, lease, checks, tell))
     finally:
         lease.close()
-    place = write_commissioning(rig, person, [asdict(each) for each in results])
+    write_commissioning(rig, person, [asdict(each) for each in results])
     tell(f"signed: {place}")
     return all(each.is_good for each in results)
 

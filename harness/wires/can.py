@@ -339,6 +339,8 @@ class CanBusLine:
         except (can.CanError, OSError, ValueError) as error:
             why = why_none(error) if isinstance(error, OSError) else error
             raise WireClosed(f"{self}: cannot be opened: {why}") from error
+        except (ImportError, NameError) as error:  # how some of python-can's interfaces miss theirs
+            raise WireClosed(f"{self}: cannot be opened: its library is not there ({error})") from error
         self._bus = bus
         self._port = BusPort(self.name, bus, self._traffic)
         try:

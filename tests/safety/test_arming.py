@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from harness.errors import BenchError, Unsafe
-from harness.rig.files import load_rig
+from harness.errors import BenchError, ConfigurationError, Unsafe
+from harness.rig.files import load_product, load_rig
 from harness.safety.arming import arm, arming_of, disarm
-from harness.safety.commissioned import read_commissioning, write_commissioning
+from harness.safety.commissioned import place_of, read_commissioning, write_commissioning
+from harness.safety.commissioning import commission
+from harness.safety.commissioning_checks import CHECKS
 from harness.safety.lease import Lease
 
-from ..processes import LAB1
+from ..processes import LAB1, LFP_RACK
 
 
 @pytest.fixture
@@ -128,6 +131,43 @@ def test_a_commissioning_that_cannot_be_kept_is_told_and_a_damaged_one_is_none(r
     place.mkdir()
     with pytest.raises(BenchError, match=rf"^{place}: cannot be written: Is a directory"):
         write_commissioning(rig, "A. Tester", [])
+
+
+@pytest.fixture
+def no_folder_for_the_result(station, rig) -> str:
+    place = station / "state" / "rackproof" / "commissioned"
+    place.parent.mkdir(parents=True)
+    place.write_text("")
+    return f"{place}: cannot be written: File exists; "
+
+
+@pytest.fixture
+def no_file_for_the_result(rig) -> str:
+    place = place_of(rig)
+    place.mkdir()
+    return f"{place}: cannot be written: Is a directory; "
+
+
+@pytest.fixture
+def a_key_that_others_read(station, rig) -> str:
+    place = station / "config" / "rackproof" / "station_ed25519.pem"
+    place.parent.mkdir(parents=True)
+    place.write_text("")
+    place.chmod(0o644)
+    return f"{place}: others may read it"
+
+
+@pytest.mark.parametrize(
+    "trouble", ["no_folder_for_the_result", "no_file_for_the_result", "a_key_that_others_read"]
+)
+def test_a_commissioning_whose_result_could_not_be_signed_or_kept_is_not_begun(request, rig, state, trouble):
+    """Neither is the rig held, nor is a line of it opened."""
+    said = request.getfixturevalue(trouble)
+    told: list[str] = []
+    with pytest.raises((BenchError, ConfigurationError), match=f"^{re.escape(said)}"):
+        commission(rig, load_product(LFP_RACK), "A. Tester", CHECKS, told.append)
+    assert not told
+    assert not state.with_name("leases").exists()
 
 
 def test_a_rig_whose_lock_has_no_place_is_not_held(rig, unwritable):

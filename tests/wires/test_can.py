@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +22,10 @@ from harness.wires.socketcand import SocketcandServer
 from harness.wires.traffic import LineTraffic
 
 from .far_end import free_port, nobody_accepts, on_both_loops, open_files_and_threads, scripted, takes
+
+NO_FILE, NO_DEVICE, NO_FAMILY = (
+    os.strerror(number).lower() for number in (errno.ENOENT, errno.ENODEV, errno.EAFNOSUPPORT)
+)
 
 
 class Ear:
@@ -443,11 +450,28 @@ def test_nobody_who_accepts_and_nobody_who_greets_cost_the_time_out_and_no_more(
     run_wall(main)
 
 
-def test_an_interface_that_is_not_there_is_refused():
+@pytest.mark.parametrize(
+    ("interface", "channel", "says"),
+    [
+        # No such channel, or on a kernel without CAN no such family of sockets.
+        ("socketcan", "can_nowhere", f"({NO_DEVICE}|{NO_FAMILY})"),
+        ("serial", "/dev/nowhere", NO_FILE),
+        ("no_such_interface", "can0", ".*no_such_interface.*"),
+        # Where their libraries are missing, python-can stumbles over a name, or raises an ImportError.
+        ("kvaser", "0", ".+"),
+        ("neovi", "0", ".+"),
+    ],
+)
+def test_an_adapter_that_cannot_be_opened_says_why_in_the_systems_own_words(interface, channel, says):
+    """No connection is what a port that refuses gives; here there is none to be had."""
+
     async def main():
-        client = CanBusLine("battery_can", "no_such_interface", "can0", {})
-        with pytest.raises(WireClosed, match=r"battery_can \(no_such_interface can0\): cannot be opened"):
-            await client.open()
+        line = CanBusLine("battery_can", interface, channel, {})
+        with pytest.raises(WireClosed) as caught:
+            await line.open()
+        assert re.fullmatch(
+            rf"battery_can \({interface} {channel}\): cannot be opened: {says}", str(caught.value)
+        )
 
     run_wall(main)
 
