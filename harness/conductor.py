@@ -30,6 +30,9 @@ from harness.session import Caught, Choice, PlanRun, RigSession
 _Outcome = Literal["passed", "failed", "skipped"]
 _OUTCOMES: Mapping[Verdict, _Outcome] = {Verdict.PASS: "passed", Verdict.NOT_TESTABLE: "skipped"}
 
+_TOLD_IN_WORDS = (RackproofError, Caught, pytest.skip.Exception)
+"""What ends a plan and says all by its message: where in the harness it was raised helps nobody."""
+
 PLAN_RUN = pytest.StashKey[PlanRun]()
 
 
@@ -304,9 +307,11 @@ class Conductor:
             del report.wasxfail  # nobody may expect a product to fail
         if verdict is Verdict.NOT_TESTABLE:
             report.longrepr = (str(item.path), 0, f"NOT TESTABLE: {run.message}")
-        elif verdict is not Verdict.PASS and (error is None or isinstance(error, RackproofError | Caught)):
+        elif verdict is not Verdict.PASS and (error is None or isinstance(error, _TOLD_IN_WORDS)):
             # pytest's short summary shows the first line.
-            report.longrepr = f"{run.message}\n{run.name} {run.spec.title}: {verdict.words}"
+            cause = first_cause(run.message)
+            lines = [cause, f"{run.name} {run.spec.title}: {verdict.words}"]
+            report.longrepr = "\n".join(lines if run.message == cause else [*lines, run.message])
         self.live.end(verdict.words, run.message, run.rig_s)
         return report
 

@@ -172,6 +172,12 @@ async def test_hears_nothing_of_what_failed_beside_it(judge, battery):
     del watching
 
 
+@odd("ER-21")
+async def test_cannot_be_done_for_two_reasons(judge):
+    judge("alive", True, TRUE)
+    raise BenchError("2 of 6 devices do not answer:\n  pcs: refused\n  relay: silent")
+
+
 @odd("FA-02")
 @pytest.mark.xfail(reason="known")
 async def test_is_expected_to_fail(judge):

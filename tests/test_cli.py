@@ -178,12 +178,14 @@ def test_says_which_plans_a_rig_can_run_and_why_not(tmp_path):
 
 
 def test_plans_that_cannot_be_collected_are_told(tmp_path):
-    """A list that leaves some out without a word would be taken for the whole."""
+    """A list that leaves some out without a word would be taken for the whole.
+
+    The folder is in no repository: pytest-asyncio's word about its missing settings is not a plan's mistake.
+    """
     (tmp_path / "test_broken.py").write_text("def test(:\n")
     ended = Home(tmp_path).rackproof("plans", "--testplans", tmp_path)
     assert ended.code == 4
-    assert "pytest cannot collect the plans" in ended.err
-    assert "test_broken.py" in ended.err
+    assert re.search(r"pytest cannot collect the plans: =+ ERRORS =+\n.*test_broken\.py", ended.err)
 
 
 def test_plans_of_a_folder_that_is_not_there_are_told_in_a_line(capsys):

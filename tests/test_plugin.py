@@ -15,13 +15,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.record.record import read_document, record_of
+from harness.record.record import first_cause, read_document, record_of, without_ports
 from harness.session import Choice, RigSession
 
 from .processes import FOR_ALL_PLANS, LAB1, REPOSITORY, Ended, Home, changed, finish, wait_until
 
 ODD_PLANS = Path(__file__).with_name("odd_plans.py").read_text()
 PLANS = re.findall(r'^@\w+\("(..-..)"', ODD_PLANS, re.MULTILINE)
+FUNCTIONS = dict(zip(PLANS, re.findall(r"^async def (\w+)", ODD_PLANS, re.MULTILINE), strict=True))
 
 
 class OddHome(Home):
@@ -44,6 +45,7 @@ def home(tmp_path: Path) -> OddHome:
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """All odd plans, run once; pytest's own JUnit file lies beside the runs."""
     home = OddHome(tmp_path_factory.mktemp("odd"))
+    home.environment["COLUMNS"] = "1000"  # pytest cuts its short summary off at the terminal's edge
     return home.run(f"--junitxml={home.path / 'pytest.xml'}")
 
 
@@ -608,11 +610,15 @@ def test_a_bench_that_does_not_close_makes_an_error_of_a_plan_that_had_passed(ho
     assert home.rackproof("verify", ended.folder).code == 0
 
 
-def test_pytests_short_summary_says_the_verdict(odd):
-    words = {
-        line.split(" ")[0] for line in odd.out.partition("short test summary")[2].splitlines() if "::" in line
+def test_pytests_short_summary_says_the_verdict_and_its_cause_in_a_line(odd):
+    lines = odd.out.partition("short test summary")[2].splitlines()
+    assert {without_ports(line) for line in lines if "::" in line} == {
+        f"{verdict} test_own.py::{FUNCTIONS[plan]} - {first_cause(odd.messages[plan])}"
+        for plan, verdict in odd.verdicts.items()
+        if verdict not in {"PASS", "NOT TESTABLE"}
     }
-    assert {"FAIL", "ERROR", "ABORTED", "INCONCLUSIVE"} <= words
+    assert "2 of 6 devices do not answer: pcs: refused; and 1 more" in "\n".join(lines)
+    assert "\n  pcs: refused\n  relay: silent\n" in odd.out, "all of it stands above"
 
 
 REORDERING = """

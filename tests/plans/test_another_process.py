@@ -74,7 +74,7 @@ def without_battery(home: Home) -> Iterator[Emulated]:
     rig.write_text(
         head.replace(*FOR_ALL_PLANS) + FOLLOWS + "[wires.battery_can]" + rest.replace(*BENCH_SOURCE)
     )
-    with emulating(home, rig, "--without", "bms") as emulated:
+    with emulating(home, rig, "--without", "battery") as emulated:  # by its role
         yield emulated
 
 
@@ -331,10 +331,13 @@ async def test_follows(battery, inverter, grid, analyzer, judge):
 
 
 def test_a_battery_emulated_beside_real_devices_feeds_the_inverter_and_follows_the_measured_current(home):
-    """The inverter there runs on the frames sent here: without them it stands still."""
+    """The inverter there runs on the frames sent here: without them it stands still.
+
+    The battery is named twice, by its role and by its name, and is one device.
+    """
     with without_battery(home) as there:
         armed(home, there.rig)
-        followed = home.pytest(*home.plans(FOLLOWED), f"--rig={there.rig}", "--emulate=bms", "-s")
+        followed = home.pytest(*home.plans(FOLLOWED), f"--rig={there.rig}", "--emulate=battery,bms", "-s")
         alone = home.pytest(*home.plans(FOLLOWED), f"--rig={there.rig}", "-s")
     assert followed.verdicts == {"SI-01": "PASS"}, followed.said
     assert "bms emulated here" in followed.out
