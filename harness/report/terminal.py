@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from harness.clock import real_s
 from harness.readings import Reading
@@ -289,7 +289,8 @@ def _draw(rows: Sequence[_Row], stream: TextIO) -> None:
     filled = [place for place in range(len(_COLUMNS)) if any(row[place] for row in rows)]
     for name in (_COLUMNS[place] for place in filled):
         is_text = name in {"title", "why"}
-        table.add_column(name, no_wrap=not is_text, justify="right" if name == "rig time" else "left")
+        justify: Literal["left", "right"] = "right" if name == "rig time" else "left"
+        table.add_column(name, no_wrap=not is_text, overflow="fold", justify=justify)
     for row in rows:
         styles = (STYLES[TONES[row[0]]], *[""] * len(row))
         table.add_row(*(Text(row[place], styles[place]) for place in filled))

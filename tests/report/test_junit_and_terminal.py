@@ -86,6 +86,36 @@ def test_the_summary_counts_what_never_began(sealed):
     assert "not begun" not in stream.getvalue()
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_summary_says_every_cause_whole_within_the_width_of_the_terminal(sealed, monkeypatch, columns):
+    """Broken at spaces, and a word that is too long for its column within it: nothing is left out."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    record = record_of(read_document(sealed / "record.json"))
+    stream = io.StringIO()
+    write_summary(record, None, stream, is_terminal=True)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert max(map(len, lines)) <= columns
+    head, *rows = lines
+    cells: list[str] = []
+    for row in rows[: next(place for place, row in enumerate(rows) if " on lab1 " in row)]:
+        if row[0] != " ":
+            cells.append("")
+        cells[-1] += row[head.index("why") :].replace(" ", "")
+    judged = {"INCONCLUSIVE": "round-trip efficiency INCONCLUSIVE", "PASS": ""}
+    whys = [plan.cause or judged[plan.verdict] for plan in record.worst_first()]
+    assert cells == [why.replace(" ", "") for why in whys]
+
+
+def test_a_summary_in_which_all_passed_asks_no_why(run):
+    with run.plan("RT-01", title="A sag") as plan:
+        plan.outcome(".", "", 1.0)
+    run.seal()
+    stream = io.StringIO()
+    write_summary(record_of(read_document(run.folder / "record.json")), None, stream, is_terminal=True)
+    head, *_ = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert head.split() == ["verdict", "plan", "rig", "time", "title"]
+
+
 def test_draws_at_most_ten_pictures_a_real_second():
     stream, clock = io.StringIO(), Clock()
     view = LiveView(watched=("inverter.ac_power_w",), stream=stream, is_terminal=True, real=clock)
