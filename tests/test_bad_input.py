@@ -407,8 +407,9 @@ def test_a_device_that_answers_rubbish_is_an_error_of_the_bench_and_never_a_fail
 def test_a_seeded_fault_of_a_device_that_answers_nothing_names_device_wire_and_time_out(home):
     """The same in virtual time: the time-out costs rig time alone."""
     rig = changed(LAB1, home.path / "lab9.toml", FOR_ALL_PLANS)
-    ended = home.pytest(*home.plans(READS), f"--rig={rig}", "--emulate", "--seed-fault=silent:pcs")
+    ended = home.pytest(*home.plans(READS), f"--rig={rig}", "--emulate", "--seed-fault=silent:inverter")
     assert ended.verdicts == {"RD-01": "ERROR"}
+    assert ended.record.seeded_faults == ("silent:pcs",)
     assert re.search(
         r"pcs \(sunspec_storage\): pcs_lan \(Modbus TCP 127\.0\.0\.1\).*no answer within 1 s",
         ended.messages["RD-01"],
