@@ -7,18 +7,19 @@ import asyncio
 import functools
 import inspect
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.clock import go_before_others, run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe, near_miss
 from harness.readings import Measured, Reading
-from harness.rig.agreement import disagreements
+from harness.rig.agreement import Together
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
-from harness.rig.files import load_product, load_rig, load_site, write_rig
+from harness.rig.files import load_rig, write_rig
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
 from harness.rig.toml_file import unknown
@@ -134,13 +135,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _files(options: Any) -> tuple[RigFile, ProductFile]:
-    rig = load_rig(options.rig)
-    product = load_product(options.product or rig.product)
-    mistakes = list(disagreements(rig, product))
-    if mistakes:
+def _files(options: Any, *more: Callable[[Together], Iterator[str]]) -> tuple[RigFile, ProductFile]:
+    files = Together.load(options.rig, options.product)
+    mistakes = [*files.mistakes, *(mistake for find in more for mistake in find(files))]
+    if mistakes or files.rig is None or files.product is None:
         raise ConfigurationError(*mistakes)
-    return rig, product
+    return files.rig, files.product
 
 
 def on_reading_bench(
@@ -197,7 +197,7 @@ def _read(options: Any) -> int:
                 f"{options.value} asks for: {', '.join(parameters) or 'nothing'}; "
                 f"came: {', '.join(options.argument) or 'nothing'}"
             )
-        values = [int(each) if each.lstrip("-").isdigit() else each for each in options.argument]
+        values = [int(each) if re.fullmatch("-?[0-9]{1,18}", each) else each for each in options.argument]
         result = await method(*values)
         print(*_shown(f"{device}.{quantity}", result), sep="\n")
         return EXIT_OK
@@ -245,30 +245,19 @@ def _shown(name: str, result: Any) -> list[str]:
     return [f"{name} = {shown}{at}"]
 
 
-def _check_plan_ids(rig: RigFile, product: ProductFile, testplans: Path = Path("testplans")) -> None:
-    """Refuse ids that no plan of the project has; a folder without plans says nothing of them.
-
-    Raises:
-        ConfigurationError: with each unknown id, and the file and key that it stands in.
-    """
+def _unknown_plans(files: Together, testplans: Path = Path("testplans")) -> Iterator[str]:
+    """Name the ids that no plan of the project has; a folder without plans says nothing of them."""
     from harness.listing import collect  # noqa: PLC0415 - pytest loads for the listing alone
 
     known = [spec.plan_id for spec, _ in collect(testplans)] if testplans.is_dir() else []
-    asked = (
-        (f"rig {rig.name}: plans", rig.plans),
-        (f"product {product.name}: acceptance_plans", product.acceptance_plans),
-    )
-    mistakes = [
-        f"{at}: {unknown('plan', each, known)}" for at, ids in asked for each in ids if each not in known
-    ]
-    if known and mistakes:
-        raise ConfigurationError(*mistakes)
+    for place, ids in files.plan_ids.items():
+        for each in ids if known else ():
+            if each not in known:
+                yield f"{place}: {unknown('plan', each, known)}"
 
 
 def _check(options: Any) -> int:
-    rig, product = _files(options)
-    load_site(rig.site)
-    _check_plan_ids(rig, product)
+    rig, product = _files(options, _unknown_plans)
     print(
         f"rig {rig.name}: {len(rig.devices)} devices on {len(rig.wires)} wires, "
         f"product {product.name}: files are sound"

@@ -163,7 +163,7 @@ class Conductor:
         ]
         if session.seeded_faults:
             faults = ", ".join(map(str, session.seeded_faults))
-            lines.append(f"seeded faults: {faults}: a plan that passes is a defect of the plan")
+            lines.append(f"seeded faults: {faults}: a plan that looks there and passes is a defect")
         return lines
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:

@@ -26,9 +26,9 @@ from harness.readings import Observe, Reading, Waveform
 from harness.record.record import SAFE_STATE
 from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
 from harness.requirements import Requirements
-from harness.rig.agreement import disagreements
+from harness.rig.agreement import Together
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
-from harness.rig.files import Source, find_file, given_values, parse_product, parse_rig, parse_site
+from harness.rig.files import given_values
 from harness.rig.product_file import ProductFile
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
@@ -97,15 +97,12 @@ class RigSession:
     """
 
     def __init__(self, choice: Choice) -> None:
-        mistakes: list[str] = []
         self.choice = choice
-        self.requirements = Requirements.load()
-        rig = self._load(mistakes, "rig", choice.rig, lambda source: parse_rig(source, choice.root))
+        files = Together.load(choice.rig, choice.product, choice.site, choice.root)
+        mistakes, rig, product, site = files.mistakes, files.rig, files.product, files.site
         if rig is None:
             raise ConfigurationError(*mistakes)
         self.rig: RigFile = rig
-        product = self._load(mistakes, "product", choice.product or rig.product, parse_product)
-        site = self._load(mistakes, "site", choice.site or rig.site, self._parse_site)
         self.seeded_faults: list[SeededFault] = []
         for text in choice.seeded_faults:
             try:
@@ -120,10 +117,9 @@ class RigSession:
             )
         self.choice = replace(choice, stand_ins=tuple(dict.fromkeys(self._named(mistakes, choice.stand_ins))))
         mistakes += stand_in_refusals(rig, self.choice.stand_ins)
-        if product is not None:
-            mistakes += disagreements(rig, product)
-        if mistakes or product is None or site is None:
+        if mistakes or product is None or site is None or files.requirements is None:
             raise ConfigurationError(*mistakes)
+        self.requirements: Requirements = files.requirements
         self.product: ProductFile = product
         self.site: SiteFile = site
         self.is_virtual = choice.emulate
@@ -147,16 +143,6 @@ class RigSession:
         self._readings_now = 0
         self._lease: Lease | None = None
         self._rig_now_s: Callable[[], float] = lambda: 0.0
-
-    def _load(self, mistakes: list[str], kind: str, name: str, parse: Callable[[Any], Any]) -> Any:
-        try:
-            return parse(find_file(kind, name, self.choice.root))
-        except ConfigurationError as error:
-            mistakes += error.mistakes
-            return None
-
-    def _parse_site(self, source: Source) -> SiteFile:
-        return parse_site(source, self.requirements)
 
     def _named(self, mistakes: list[str], words: Iterable[str]) -> Iterator[str]:
         for word in words:

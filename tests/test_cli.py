@@ -33,7 +33,7 @@ TOO_WEAK = ("power_w = 15000.0\ncan_sink", "power_w = 10500.0\ncan_sink")
 
 def served(path: Path, *changes: tuple[str, str]) -> Path:
     """Write a copy of lab1 as ``rackproof emulate`` would, at ports where nobody listens."""
-    rig = load_rig(changed(LAB1, path, *changes))
+    rig = load_rig(changed(LAB1, path.with_name("by_hand.toml"), *changes))
     addresses = {wire: ("127.0.0.1", 40000 + count) for count, wire in enumerate(rig.wires)}
     write_rig(pointed_at(rig, addresses), path)
     return path
@@ -116,8 +116,9 @@ def test_nothing_can_be_commanded_on_a_bench_that_was_opened_to_read(device, com
         on_reading_bench(rig, load_product(rig.product), work, emulate=True)
 
 
-def test_a_phase_that_is_none_is_refused_in_a_line(capsys):
-    assert main(["read", "lab1", "grid.voltage_v", "7", "--emulate"]) == 1
+@pytest.mark.parametrize("phase", ["7", "\N{SUPERSCRIPT TWO}", "one", "9" * 5000])
+def test_a_phase_that_is_none_is_refused_in_a_line(capsys, phase):
+    assert main(["read", "lab1", "grid.voltage_v", phase, "--emulate"]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
@@ -265,6 +266,13 @@ def test_a_rig_file_that_cannot_be_written_is_told(capsys, tmp_path):
     assert "nowhere/rig.toml: cannot be written" in capsys.readouterr().err
 
 
+def test_a_rig_file_that_somebody_wrote_is_not_written_over(capsys, tmp_path):
+    mine = changed(LAB1, tmp_path / "lab1.toml")
+    assert main(["emulate", "lab1", "--write", str(mine)]) == 4
+    assert "lab1.toml: stands there, and rackproof emulate has not written it" in capsys.readouterr().err
+    assert mine.read_bytes() == LAB1.read_bytes()
+
+
 # verify, seal
 
 
@@ -322,8 +330,25 @@ def test_a_plan_that_there_is_not_is_told_by_check_with_the_key_that_names_it(ca
     rig = changed(LAB1, tmp_path / "lab1.toml", ('"RT-01", ', '"RT-10", '))
     assert main(["check", str(rig), "--product", str(product), "--emulate"]) == 4
     error = capsys.readouterr().err
-    assert "rig lab1: plans: unknown plan 'RT-10'; known: CC-02" in error
-    assert "product lfp_rack: acceptance_plans: unknown plan 'CC-20'" in error
+    assert "lab1.toml: plans: unknown plan 'RT-10'; known: CC-02" in error
+    assert "rack.toml: acceptance_plans: unknown plan 'CC-20'" in error
+
+
+def test_all_mistakes_of_all_files_are_told_together(capsys, tmp_path):
+    """An unsound rig hides neither the plans that it lists nor its product's mistakes, and makes up none."""
+    product = changed(LFP_RACK, tmp_path / "rack.toml", ("capacity_ah = ", "capacity_a = "))
+    rig = changed(
+        LAB1,
+        tmp_path / "lab1.toml",
+        ('"RT-01", ', '"RT-10", '),
+        ('role = "battery"', 'role = "batery"'),
+        ('site = "osaka"', 'site = "osaca"'),
+    )
+    assert main(["check", str(rig), "--product", str(product), "--emulate"]) == 4
+    first, *mistakes = capsys.readouterr().err.splitlines()
+    assert first == "5 mistakes:"
+    for words in ("site: ", "devices.bms.role: ", "ratings.capacity_ah ", "ratings.capacity_a =", "plans: "):
+        assert sum(f".toml: {words}" in mistake for mistake in mistakes) == 1, (words, mistakes)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from harness.rig.rig_file import RigFile, read_rig
 from harness.rig.site_file import SiteFile
 from harness.rig.toml_file import mistakes_of, parse_toml, read_part, toml_text
 
+WRITTEN = "# Written by rackproof emulate, which may write it anew.\n"
+"""First line of a rig file that nobody has written by hand."""
+
 FOLDERS = {"rig": "rigs", "product": "products", "site": "sites"}
 """Where files of each kind lie, under a project's ``fixtures/`` and in the installed package."""
 
@@ -130,7 +133,16 @@ def load_site(name_or_path: str | Path, root: Path = Path()) -> SiteFile:
     Raises:
         ConfigurationError: with every mistake.
     """
-    return parse_site(find_file("site", name_or_path, root), Requirements.load())
+    return parse_site(find_file("site", name_or_path, root), own_requirements(root))
+
+
+def own_requirements(root: Path = Path()) -> Requirements:
+    """Load all requirements: the installed ones, and the project's own in its ``fixtures/requirements/``.
+
+    Raises:
+        ConfigurationError: with every mistake of every file.
+    """
+    return Requirements.load(root / "fixtures" / "requirements")
 
 
 def parse_site(source: Source, requirements: Requirements) -> SiteFile:
@@ -171,10 +183,14 @@ def write_rig(rig: RigFile, path: Path) -> None:
     """Write a rig as a file that loads equal to it; comments of the file it came from are not kept.
 
     Raises:
-        ConfigurationError: the file cannot be written.
+        ConfigurationError: the file cannot be written, or stands there and was not written by us.
     """
     try:
-        path.write_text(toml_text(rig.model_dump(exclude_none=True)), encoding="utf-8")
+        if path.exists() and not path.read_bytes().startswith(WRITTEN.encode()):
+            raise ConfigurationError(
+                f"{path}: stands there, and rackproof emulate has not written it; name another file"
+            )
+        path.write_text(WRITTEN + toml_text(rig.model_dump(exclude_none=True)), encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
 

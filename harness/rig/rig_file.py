@@ -567,7 +567,8 @@ class _Parts:
                 yield f"{at}.wire: {unknown('wire', fault.wire, self.wire_names)}"
                 continue
             leads = [n for n, device in self.devices.items() if fault.wire in {device.wire, device.hears}]
-            if fault.lead not in leads:
+            is_unsound = fault.lead in self.device_names and fault.lead not in self.devices
+            if fault.lead not in leads and not is_unsound:
                 yield f"{at}.lead: {unknown('lead of wire ' + repr(fault.wire), fault.lead, leads)}"
         if topology.safety_chain is not None:
             yield from self._chain_disagreements(topology.safety_chain)

@@ -83,6 +83,7 @@ def test_an_emulated_copy_keeps_everything_but_its_addresses(project, find_drive
     emulated = pointed_at(rig, {name: ("127.0.0.1", port) for name, port in ports.items()})
     path = tmp_path / "small-emulated.toml"
     write_rig(emulated, path)
+    write_rig(emulated, path)  # anew
     back = load_rig(path, project.root, find_driver=find_driver)
     assert back == emulated
     assert back.emulated
