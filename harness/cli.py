@@ -239,6 +239,9 @@ def _shown(name: str, result: Any) -> list[str]:
     held = [part for part in _MEASURED_SETS if hasattr(result, part)]
     if held:
         return [line for part in held for line in _shown(f"{name}.{part}", getattr(result, part))]
+    if hasattr(result, "lowest"):  # an instrument's screen, with a lowest and a highest value a column
+        reach = f"{result.lowest.min():.6g} to {result.highest.max():.6g}"
+        return [f"{name} = {reach} in {len(result.lowest)} columns of {result.column_s:.3g} s"]
     value = getattr(result, "value", result)
     shown = f"{value:.6g}" if isinstance(value, float) else value
     at = f"  at {result.at_s:.3f} s" if hasattr(result, "at_s") else ""

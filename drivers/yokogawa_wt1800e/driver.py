@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from drivers.yokogawa_wt1800e import codec, points
 from drivers.yokogawa_wt1800e.options import Options, Wiring
 from harness.clock import now_s
-from harness.errors import CodecError, DeviceFault, DeviceRefused, StaleReading
+from harness.errors import CodecError, DeviceFault, DeviceRefused, StaleReading, WireTimeout
 from harness.judge.uncertainty import accuracy, measured, rectangular
 from harness.readings import Measured, Voice
 from harness.roles import EnergyValues, Identity, PowerValues
@@ -370,7 +370,11 @@ class Driver:
             points.WAVE_RATE, codec.decode_number, await self._wire.query(points.WAVE_RATE)
         )
         await self._command(points.WAVE_WHOLE.format(last=length - 1))
-        answer = await self._wire.query(points.WAVE_SEND)
+        try:
+            answer = await self._wire.query(points.WAVE_SEND)
+        except WireTimeout:
+            await self._check_errors(points.WAVE_SEND)  # which says why it is silent, if it knows
+            raise
         samples = np.array(
             self._decoded(points.WAVE_SEND, lambda text: codec.decode_values(text, length), answer)
         )
@@ -420,6 +424,14 @@ class Driver:
             DeviceRefused: what the queue says about it.
         """
         await self._wire.write(command)
+        await self._check_errors(command)
+
+    async def _check_errors(self, asked: str) -> None:
+        """Empty the error queue.
+
+        Raises:
+            DeviceRefused: it was not empty.
+        """
         found = []
         for _ in range(32):  # longest queue that would make sense; a damaged one must not hold the bench
             answer = await self._wire.query(points.NEXT_ERROR)
@@ -428,7 +440,7 @@ class Driver:
                 break
             found.append(f"{code} {text}")
         if found:
-            raise DeviceRefused(f"{self.name}: {command!r} refused: {'; '.join(found)}")
+            raise DeviceRefused(f"{self.name}: {asked!r} refused: {'; '.join(found)}")
 
     async def _set_rate(self, interval_s: float) -> None:
         await self._command(points.RATE.format(milliseconds=round(interval_s * 1000)))

@@ -305,6 +305,18 @@ def test_after_an_idle_hour_the_values_are_new(bench):
     on_bench(bench, check)
 
 
+def test_a_screen_that_is_not_full_yet_is_refused_with_the_instruments_own_word(bench):
+    """The emulated screen has 50 ms of the plant's past; the instrument is silent, and its queue says why."""
+
+    async def check(driver, emulator, plant):
+        with pytest.raises(DeviceRefused, match=r":WAVeform:SEND\?' refused: 221 "):
+            await driver.envelope("pcs_ac", "u", 2)
+        await asyncio.sleep(1.0)
+        return await driver.envelope("pcs_ac", "u", 2)
+
+    assert len(on_bench(bench, check).lowest) == 801
+
+
 def test_the_waveform_is_801_pairs_that_bracket_the_sine(bench):
     async def check(driver, emulator, plant):
         await asyncio.sleep(1.0)
