@@ -123,6 +123,17 @@ class Aborted(RackproofError):
     """The run was stopped from outside or by the interlock."""
 
 
+LONGEST_EXCERPT = 60
+"""Characters of an answer that a message quotes; ours."""
+
+
+def excerpt(came: str) -> str:
+    """Quote what came; of what is long, its beginning."""
+    if len(came) <= LONGEST_EXCERPT:
+        return repr(came)
+    return f"{came[:LONGEST_EXCERPT]!r}... ({len(came)} characters)"
+
+
 def near_miss(came: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` where a known word is close, or the only one to begin like that; or nothing."""
     words = list(known)

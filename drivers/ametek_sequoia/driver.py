@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from drivers.ametek_sequoia import points
 from drivers.ametek_sequoia.options import Options
-from harness.errors import CodecError, DeviceFault, DeviceRefused, PreconditionFailed
+from harness.errors import CodecError, DeviceFault, DeviceRefused, PreconditionFailed, excerpt
 from harness.readings import Reading, Voice
 from harness.roles import GridStep, Identity
 from harness.wires import VisaLine
@@ -69,7 +69,7 @@ class Driver:
         fields = [part.strip() for part in answer.split(",")]
         if len(fields) != 4:
             raise CodecError(
-                f"{self.name}: {points.IDENTITY} was answered {answer!r}: four fields are expected"
+                f"{self.name}: {points.IDENTITY} was answered {excerpt(answer)}: four fields are expected"
             )
         return Identity(*fields)
 
@@ -137,7 +137,9 @@ class Driver:
         """Whether the relay is closed."""
         answer = (await self._wire.query(points.RELAY)).strip()
         if answer not in {"0", "1"}:
-            raise CodecError(f"{self.name}: {points.RELAY} was answered {answer!r}: 0 or 1 is expected")
+            raise CodecError(
+                f"{self.name}: {points.RELAY} was answered {excerpt(answer)}: 0 or 1 is expected"
+            )
         return self._voice.reading("is_on", answer == "1")
 
     async def load_profile(self, steps: Sequence[GridStep]) -> None:
@@ -181,7 +183,7 @@ class Driver:
         answer = (await self._wire.query(points.TRIGGER_STATE)).strip().upper()
         if answer != points.IDLE and answer not in points.RUNNING_STATES:
             raise CodecError(
-                f"{self.name}: {points.TRIGGER_STATE} was answered {answer!r}:"
+                f"{self.name}: {points.TRIGGER_STATE} was answered {excerpt(answer)}:"
                 f" {points.IDLE}, {', '.join(sorted(points.RUNNING_STATES))} are expected"
             )
         return self._voice.reading("is_profile_running", answer != points.IDLE)

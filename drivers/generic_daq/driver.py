@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drivers.generic_daq import points
 from drivers.generic_daq.options import Channel, Options
 from harness.clock import now_s
-from harness.errors import CodecError, DeviceFault, DeviceRefused
+from harness.errors import CodecError, DeviceFault, DeviceRefused, excerpt
 from harness.readings import Reading, Voice, Waveform
 from harness.roles import Identity
 from harness.wires import VisaLine
@@ -72,7 +72,7 @@ class Driver:
         fields = [part.strip() for part in answer.split(",")]
         if len(fields) != 4:
             raise CodecError(
-                f"{self.name}: {points.IDENTITY} was answered {answer!r}: four fields are expected"
+                f"{self.name}: {points.IDENTITY} was answered {excerpt(answer)}: four fields are expected"
             )
         return Identity(*fields)
 
@@ -231,7 +231,8 @@ class Driver:
             over = {int(number) for number in answer.split(",")} - {0}
         except ValueError as error:
             raise CodecError(
-                f"{self.name}: {points.OVER_RANGE} was answered {answer!r}: channel numbers are expected"
+                f"{self.name}: {points.OVER_RANGE} was answered "
+                f"{excerpt(answer)}: channel numbers are expected"
             ) from error
         if over:
             names = [
@@ -262,7 +263,7 @@ class Driver:
         answer = (await self._wire.query(points.STATE)).strip().upper()
         if answer not in points.STATES:
             raise CodecError(
-                f"{self.name}: {points.STATE} was answered {answer!r}:"
+                f"{self.name}: {points.STATE} was answered {excerpt(answer)}:"
                 f" {', '.join(sorted(points.STATES))} are expected"
             )
         return answer

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from drivers.yokogawa_wt1800e import codec, points
 from drivers.yokogawa_wt1800e.options import Options, Wiring
 from harness.clock import now_s
-from harness.errors import CodecError, DeviceFault, DeviceRefused, StaleReading, WireTimeout
+from harness.errors import CodecError, DeviceFault, DeviceRefused, StaleReading, WireTimeout, excerpt
 from harness.judge.uncertainty import accuracy, measured, rectangular
 from harness.readings import Measured, Voice
 from harness.roles import EnergyValues, Identity, PowerValues
@@ -455,7 +455,9 @@ class Driver:
         for state in ("RESET", "READY", "START", "STOP", "ERROR", "TIMEUP"):
             if answer in {state, state[:3], state[:4]}:
                 return state
-        raise CodecError(f"{self.name}: {points.INTEGRATION_STATE} was answered {answer!r}: no such state")
+        raise CodecError(
+            f"{self.name}: {points.INTEGRATION_STATE} was answered {excerpt(answer)}: no such state"
+        )
 
     async def _events(self) -> int:
         self._cleared_s = now_s()

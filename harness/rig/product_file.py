@@ -763,6 +763,18 @@ class ProductFile(Part):
                 "allowed: true with bms.insulation.monitor, false without"
             )
         lowest, highest = self.windows.voltage_v
+        ratings, nominal_v = self.ratings, self.ratings.dc_voltage_v
+        if not lowest < nominal_v < highest:
+            yield (
+                f"ratings.dc_voltage_v = {nominal_v}: allowed: {lowest} to {highest}, "
+                "as windows.voltage_v says"
+            )
+        meant_wh = ratings.capacity_ah * nominal_v
+        if not 0.8 * meant_wh <= ratings.energy_wh <= 1.2 * meant_wh:  # ours: a mean voltage lies that near
+            yield (
+                f"ratings.energy_wh = {ratings.energy_wh}: allowed: within a fifth of {meant_wh:g}, as "
+                "ratings.capacity_ah and ratings.dc_voltage_v say"
+            )
         hold_v = self.charge_profile.constant_voltage_v
         if not lowest < hold_v <= highest:
             yield (
@@ -790,6 +802,11 @@ class ProductFile(Part):
             yield (
                 f"windows.voltage_v = [{lowest}, {highest}]: allowed: {dc_lowest} to {dc_highest}, "
                 "as inverter.dc_voltage_v says"
+            )
+        if self.inverter.bms_timeout_s <= self.bms.period_s:
+            yield (
+                f"inverter.bms_timeout_s = {self.inverter.bms_timeout_s}: allowed: more than "
+                f"{self.bms.period_s}, as bms.period_s says: a sound battery would count as silent"
             )
         for key, power_w, limit, allowed_w in (
             (

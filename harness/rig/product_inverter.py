@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -134,6 +135,39 @@ class RideThrough(Part):
     trips_when_permitted: bool = False
     rocof: Rocof | None = None
     phase_jump_trip_deg: Positive | None = None
+
+    @model_validator(mode="after")
+    def _protects(self) -> RideThrough:
+        mistakes = list(self._wrong_sides())
+        for f0, trips in self.frequency.items():
+            names = [each.name for each in (*self.under_voltage, *self.over_voltage)]
+            names += [each.name for each in (*trips.under, *trips.over)]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                mistakes.append(f"at {f0} Hz two trips are called {', '.join(twice)}; allowed: a name each")
+        if mistakes:
+            raise ValueError("\n".join(dict.fromkeys(mistakes)))
+        return self
+
+    def _wrong_sides(self) -> Iterator[str]:
+        """Trips that would trip at the nominal value."""
+        for key, trips, sign in (
+            ("under_voltage", self.under_voltage, -1),
+            ("over_voltage", self.over_voltage, 1),
+        ):
+            for trip in trips:
+                if sign * (trip.threshold_pu - 1.0) <= 0.0:
+                    side = "above" if sign > 0 else "below"
+                    yield f"{key}: {trip.name}: threshold_pu = {trip.threshold_pu}: allowed: {side} 1"
+        for f0, both in self.frequency.items():
+            for key, of_frequency, sign in (("under", both.under, -1), ("over", both.over, 1)):
+                for each in of_frequency:
+                    if sign * (each.threshold_hz - float(f0)) <= 0.0:
+                        side = "above" if sign > 0 else "below"
+                        yield (
+                            f"frequency.{f0}.{key}: {each.name}: threshold_hz = {each.threshold_hz}: "
+                            f"allowed: {side} {f0}"
+                        )
 
 
 class Island(Part):

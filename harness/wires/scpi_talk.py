@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.errors import CodecError, DeviceRefused
+from harness.errors import CodecError, DeviceRefused, excerpt
 from harness.wires import VisaLine
 
 LEAST_NO_NUMBER = 9.9e37
@@ -44,7 +44,8 @@ class ScpiTalk:
                 is_error = int(code) != 0
             except ValueError as error:
                 raise CodecError(
-                    f"{self.name}: {self.error_query} was answered {answer!r}: <code>,<text> is expected"
+                    f"{self.name}: {self.error_query} was answered "
+                    f"{excerpt(answer)}: <code>,<text> is expected"
                 ) from error
             if not is_error:
                 break
@@ -64,7 +65,11 @@ class ScpiTalk:
         try:
             value = float(answer)
         except ValueError as error:
-            raise CodecError(f"{self.name}: {query} was answered {answer!r}: a number is expected") from error
+            raise CodecError(
+                f"{self.name}: {query} was answered {excerpt(answer)}: a number is expected"
+            ) from error
         if not abs(value) < LEAST_NO_NUMBER:
-            raise CodecError(f"{self.name}: {query} was answered {answer!r}: a finite number is expected")
+            raise CodecError(
+                f"{self.name}: {query} was answered {excerpt(answer)}: a finite number is expected"
+            )
         return value

@@ -180,6 +180,24 @@ def test_every_limit_that_a_requirement_asks_for_is_given():
             [-100.0, 250.0],
             "windows.current_a = [-100.0, 250.0]: allowed: at least what bms",
         ),
+        ("ratings.dc_voltage_v", 512.0, "dc_voltage_v = 512.0: allowed: 43.2 to 57.6, as windows.voltage_v"),
+        ("ratings.energy_wh", 153600.0, "energy_wh = 153600.0: allowed: within a fifth of 15360, as"),
+        ("inverter.bms_timeout_s", 1.0, "bms_timeout_s = 1.0: allowed: more than 1.0, as bms.period_s says"),
+        (
+            "inverter.ride_through.under_voltage",
+            [{"name": "uv1", "threshold_pu": 1.05, "clearing_s": 2.0}],
+            "under_voltage: uv1: threshold_pu = 1.05: allowed: below 1",
+        ),
+        (
+            "inverter.ride_through.over_voltage",
+            [{"name": "ov", "threshold_pu": p, "clearing_s": 2.0} for p in (1.1, 1.2)],
+            "at 50 Hz two trips are called ov; allowed: a name each",
+        ),
+        (
+            "inverter.ride_through.frequency.60.over",
+            [{"name": "of1", "threshold_hz": 51.5, "clearing_s": 0.2}],
+            "frequency.60.over: of1: threshold_hz = 51.5: allowed: above 60",
+        ),
         ("identity.kind", "battery_rak", "did you mean 'battery_rack'?"),
     ],
 )
