@@ -256,12 +256,13 @@ class Conductor:
 
     @contextlib.contextmanager
     def _exits_without_folder(self) -> Iterator[None]:
-        """End the session where the run's folder cannot be made; what can be known before was checked."""
+        """End the session where nothing can be kept: its folder cannot be made, or its disk is full."""
         try:
             yield
         except BenchError as error:
             if self.rig_session.run is not None:
-                raise
+                why = f"no other plan runs, since nothing of it could be kept: {error}"
+                pytest.exit(why, returncode=pytest.ExitCode.TESTS_FAILED)
             pytest.exit(f"{error}; name another one: --runs DIR", returncode=pytest.ExitCode.USAGE_ERROR)
 
     @pytest.hookimpl(tryfirst=True)

@@ -454,6 +454,26 @@ def test_a_run_that_ends_between_two_plans_says_which_it_did_not_begin(home, sto
     assert home.rackproof("verify", ended.folder).code == 0
 
 
+FILLS_THE_DISK = TWO.replace(
+    'judge("alive"',
+    'import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, -1))\n    judge("alive"',
+)
+
+
+def test_on_a_full_disk_no_other_plan_runs_and_the_reason_is_a_line(home):
+    """Nothing of it could be kept."""
+    rig = changed(LAB1, home.path / "lab1.toml", FOR_ALL_PLANS)
+    ended = home.pytest(*home.plans(FILLS_THE_DISK), f"--rig={rig}", "--emulate")
+    assert ended.code == 1
+    assert re.search(
+        "Exit: no other plan runs, since nothing of it could be kept: .*File too large", ended.out
+    )
+    assert re.search("^ERROR +TW-01.1.", ended.out, re.MULTILINE)
+    assert "could not be sealed" in ended.out
+    assert "Traceback" not in ended.said
+    assert "harness/" not in ended.said
+
+
 def test_ctrl_c_gives_a_terminal_back_as_it_was(home):
     """The live view hides the cursor, and shows it again; nothing is written after its end by accident."""
     command, runs = home.pytest_command("testplans", "--rig=lab1", "--emulate", "-k", "CC-03")

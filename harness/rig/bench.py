@@ -427,9 +427,13 @@ async def open_device(name: str, line: Any, bench: Bench, stack: contextlib.Asyn
     wire = setup.rig.wires[device.wire]
     near = line.port(f"harness/{name}") if isinstance(wire, CanWire) else line
     driver = folder.Driver(name, near, options, setup.voice(name))
-    fulfils = isinstance(driver, ROLES[device.role])
+    role = ROLES[device.role]
+    fulfils = isinstance(driver, role)
     if not fulfils:
-        raise ConfigurationError(f"driver {device.driver} does not fulfil the role {device.role}")
+        missing = [word for word in dir(role) if not word.startswith("_") and not hasattr(driver, word)]
+        raise ConfigurationError(
+            f"driver {device.driver} does not fulfil the role {device.role}: it lacks {', '.join(missing)}"
+        )
     stack.push_async_callback(_close, driver, bench)
     await driver.open()
     bench.devices[name] = driver
