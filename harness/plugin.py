@@ -81,6 +81,11 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.option.emulate is not None or config.option.seed_fault:
             raise pytest.UsageError("--emulate and --seed-fault go with --rig=NAME")
         return
+    plans = config.rootpath / "testplans"
+    if config.args_source is config.ArgsSource.TESTPATHS and plans.is_dir():
+        config.args = [
+            str(plans)
+        ]  # who names a rig and no folder means its plans, and not the project's tests
     # The fixtures of plans say what loop they are for; pytest-asyncio asks every folder to choose.
     warnings.filterwarnings("ignore", 'The configuration option "asyncio_default_fixture_loop_scope"')
     try:

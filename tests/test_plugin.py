@@ -454,6 +454,14 @@ def test_a_run_that_ends_between_two_plans_says_which_it_did_not_begin(home, sto
     assert home.rackproof("verify", ended.folder).code == 0
 
 
+def test_who_names_a_rig_and_no_folder_means_its_plans(home):
+    ended = home.pytest("--rig=lab1", "--emulate", "--collect-only", "--quiet")
+    assert ended.code == 0
+    collected = [line for line in ended.out.splitlines() if "::" in line]
+    assert collected
+    assert {line.partition("/")[0] for line in collected} == {"testplans"}
+
+
 FILLS_THE_DISK = TWO.replace(
     'judge("alive"',
     'import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, -1))\n    judge("alive"',
