@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from harness.rig.files import load_rig, write_rig
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
 from harness.rig.toml_file import unknown
+from harness.roles import Identity
 from harness.safety.permit import refuse_command
 
 if TYPE_CHECKING:
@@ -243,9 +244,23 @@ def _shown(name: str, result: Any) -> list[str]:
         reach = f"{result.lowest.min():.6g} to {result.highest.max():.6g}"
         return [f"{name} = {reach} in {len(result.lowest)} columns of {result.column_s:.3g} s"]
     value = getattr(result, "value", result)
-    shown = f"{value:.6g}" if isinstance(value, float) else value
     at = f"  at {result.at_s:.3f} s" if hasattr(result, "at_s") else ""
-    return [f"{name} = {shown}{at}"]
+    return [f"{name} = {_in_words(value)}{at}"]
+
+
+def _in_words(value: Any) -> str:
+    """Write a value without Python's own words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(map(str, value))) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_in_words(each)}" for key, each in value.items())
+    if isinstance(value, Identity):
+        return f"{value.maker} {value.model}, serial {value.serial or '-'}, firmware {value.firmware or '-'}"
+    return str(getattr(value, "value", value))
 
 
 def _unknown_plans(files: Together, testplans: Path = Path("testplans")) -> Iterator[str]:
@@ -272,10 +287,7 @@ def _check(options: Any) -> int:
         for name, driver in bench.devices.items():
             who = await driver.identity()
             tried = bench.setup.find_driver(rig.devices[name].driver).TRIED
-            print(
-                f"  {name:<12} {who.maker} {who.model}, serial {who.serial or '-'}, "
-                f"firmware {who.firmware or '-'} (driver: {tried})"
-            )
+            print(f"  {name:<12} {_in_words(who)} (driver: {tried})")
         return EXIT_OK
 
     return on_reading_bench(rig, product, reach, emulate=options.emulate)

@@ -91,7 +91,8 @@ def list_plans(testplans: Path, rig: RigFile | None, *, emulate: bool = False) -
     for spec, roles in plans:
         print(f"{spec.plan_id:<6} {spec.title}")  # noqa: T201 - a listing
         limits = ", ".join(f"{form} up to {limit:g} s" for form, limit in spec.limit_s.items())
-        print(f"       {spec.hazard}; {spec.standard}; rig time: {limits}")  # noqa: T201
+        about = filter(None, (spec.hazard, spec.standard, f"rig time: {limits}"))
+        print(f"       {'; '.join(about)}")  # noqa: T201
         if rig is not None:
             word = _on_rig(spec, roles, rig, emulate=emulate)
             print(f"       on {rig.name}: {word}")  # noqa: T201

@@ -56,6 +56,20 @@ def test_reads_a_value_that_asks_for_a_phase(capsys):
 
 
 @pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        ("inverter.state", r"pcs\.state = off  at \d\.\d{3} s"),
+        ("inverter.alarms", r"pcs\.alarms = none  at .*"),
+        ("inverter.identity", r"pcs\.identity = Rackproof Emulated .*, serial EMU-0001, firmware .*"),
+        ("safety.inputs", r"safety\.inputs = e_stop_released: yes, .*battery_contactor_closed: no  at .*"),
+    ],
+)
+def test_what_is_no_number_is_read_in_words(capsys, reading, said):
+    assert main(["read", "lab1", reading, "--emulate"]) == 0
+    assert re.fullmatch(f"{said}\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["lab1", "batery.soc"], r"rig lab1 has no device 'batery'; it has: bms, pcs, .*mean 'battery'\?"),
