@@ -19,6 +19,7 @@ from harness.errors import ConfigurationError, RackproofError, Unsafe, near_miss
 from harness.readings import Measured, Reading
 from harness.rig.agreement import Together
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
+from harness.rig.driver_folders import find_driver
 from harness.rig.files import load_rig, write_rig
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
@@ -182,24 +183,25 @@ def _read(options: Any) -> int:
     word, _, quantity = options.value.partition(".")
     device = rig.named(word)
 
+    # Before anything is opened: a device that cannot be reached must not hide a wrong word.
+    driver: Any = find_driver(rig.devices[device].driver).Driver
+    known = readings_of(driver)
+    if quantity not in known:
+        raise ConfigurationError(
+            f"{device} ({rig.devices[device].driver}) has no reading {quantity!r}; "
+            f"it has: {', '.join(sorted(known))}{near_miss(quantity, known)}"
+        )
+    _, *parameters = inspect.signature(getattr(driver, quantity)).parameters.values()  # but self
+    wanted = [each for each in parameters if each.default is each.empty]
+    if not len(wanted) <= len(options.argument) <= len(parameters):
+        raise ConfigurationError(
+            f"{options.value} asks for: {', '.join(each.name for each in parameters) or 'nothing'}; "
+            f"came: {', '.join(options.argument) or 'nothing'}"
+        )
+    values = [int(each) if re.fullmatch("-?[0-9]{1,18}", each) else each for each in options.argument]
+
     async def read(bench: Bench) -> int:
-        driver = bench.devices[device]
-        known = readings_of(type(driver))
-        if quantity not in known:
-            raise ConfigurationError(
-                f"{device} ({rig.devices[device].driver}) has no reading {quantity!r}; "
-                f"it has: {', '.join(sorted(known))}{near_miss(quantity, known)}"
-            )
-        method = getattr(driver, quantity)
-        parameters = inspect.signature(method).parameters
-        wanted = [name for name, each in parameters.items() if each.default is each.empty]
-        if not len(wanted) <= len(options.argument) <= len(parameters):
-            raise ConfigurationError(
-                f"{options.value} asks for: {', '.join(parameters) or 'nothing'}; "
-                f"came: {', '.join(options.argument) or 'nothing'}"
-            )
-        values = [int(each) if re.fullmatch("-?[0-9]{1,18}", each) else each for each in options.argument]
-        result = await method(*values)
+        result = await getattr(bench.devices[device], quantity)(*values)
         print(*_shown(f"{device}.{quantity}", result), sep="\n")
         return EXIT_OK
 

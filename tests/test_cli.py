@@ -86,11 +86,12 @@ def test_what_is_no_number_is_read_in_words(capsys, reading, said):
     ],
 )
 def test_what_cannot_be_read_is_told_with_what_can(capsys, arguments, said):
-    """And a command is no reading: nothing is set by asking."""
-    assert main(["read", *arguments, "--emulate"]) == 4
-    error = capsys.readouterr().err
-    assert error.startswith("1 mistake:\n")
-    assert re.search(said, error), error
+    """And a command is no reading: nothing is set by asking. On hardware too, before anything is opened."""
+    for emulated in (["--emulate"], []):
+        assert main(["read", *arguments, *emulated]) == 4
+        error = capsys.readouterr().err
+        assert error.startswith("1 mistake:\n")
+        assert re.search(said, error), error
 
 
 @pytest.mark.parametrize(
