@@ -2,8 +2,9 @@
 
 Not modelled: auto ranging, crest factors, filters, averaging, harmonics, settling after a change of
 range, the sample-wise sign of energy in AC, unequal power factors of the phases of a node, the dead band
-near zero, and the one-minute zero calibration. After ``_IDLE_S`` without a message it stops looking at
-the plant; the first values after that are NAN until a whole update has passed.
+near zero, the one-minute zero calibration, and the maker's own lists of items (PRESet). After ``_IDLE_S``
+without a message it stops looking at the plant; the first values after that are NAN until a whole update
+has passed.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class Emulator:
         self._interval_s = 0.5
         self._units = ["P1W2"] * len(self._elements)
         self._items: dict[int, tuple[str, str]] = {}
-        self._item_count = 0
+        self._item_count = 1  # the maker's own list of items is not modelled: there is one, and it is empty
         self._forget_settings()
         self._trace = "U1"
         self._wave_is_float = False
@@ -420,9 +421,11 @@ class Emulator:
     def _send_values(self, call: Call) -> str | bytes:
         values = self._held if self._held is not None else self._values()
         digits = self._items_sent().digits
-        if call.arguments:
-            index = int(number(call.only(), minimum=1, maximum=max(self._item_count, 1))) - 1
-            values, digits = values[index : index + 1], digits[index : index + 1]
+        if call.arguments:  # one item, whether or not it is among those that are sent together
+            index = int(number(call.only(), minimum=1, maximum=points.MOST_ITEMS)) - 1
+            values, digits = values[index : index + 1] or [math.nan], digits[index : index + 1] or (1,)
+        elif len(values) > self._item_count:
+            values, digits = values[: self._item_count], digits[: self._item_count]
         if self._is_float:
             return encode_block(struct.pack(f">{len(values)}f", *values), digits=4)
         return codec.encode_values(values, digits)
@@ -450,7 +453,8 @@ class Emulator:
     def _items_sent(self) -> _Readout:
         """Look the items up anew where a setting has changed."""
         if self._readout is None:
-            items = [self._items.get(index, ("NONE", "")) for index in range(1, self._item_count + 1)]
+            last = max(self._item_count, *self._items, 1)
+            items = [self._items.get(index, ("NONE", "")) for index in range(1, last + 1)]
             asked: dict[str, list[str]] = {}
             for function, target in items:
                 asked.setdefault(target, []).append(function)

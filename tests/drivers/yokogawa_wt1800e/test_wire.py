@@ -222,6 +222,28 @@ def test_the_emulator_takes_the_wt500_session(plant, nodes):
     assert abs(float(came[1].split(",")[0]) - 115.47) < 0.56
 
 
+def test_one_item_is_read_by_its_number_whether_or_not_it_is_sent_with_others(plant, nodes):
+    """As programs for the WT1800 do: an item is set, and asked for by its number; NUMBER is left alone."""
+
+    async def main():
+        emulator = Emulator("wt", plant, options_of(nodes))
+        await emulator.start()
+        await emulator.answer(b":COMMUNICATE:HEADER OFF")
+        fresh = await emulator.answer(b":NUMERIC:NORMAL:VALUE?")
+        await emulator.answer(b":NUMERIC:NORMAL:ITEM1 URMS,1;ITEM2 IRMS,1;ITEM7 FU,1")
+        await asyncio.sleep(0.5)
+        asked = (b"VALUE? 1", b"VALUE? 7", b"VALUE? 200", b"VALUE?", b"NUMBER?")
+        answers = [await emulator.answer(b":NUMERIC:NORMAL:" + each) for each in asked]
+        assert await emulator.answer(b":STATUS:ERROR?") == b'0,"NO ERROR"'
+        return fresh, *answers
+
+    fresh, voltage, frequency, nothing, first, count = run_virtual(main)
+    assert (fresh, nothing, count) == (b"NAN", b"NAN", b"1")
+    assert voltage == first
+    assert abs(float(voltage) - 115.47) < 0.56
+    assert abs(float(frequency) - 60.0) < 0.1
+
+
 def test_the_emulator_answers_errors_with_yokogawas_codes(plant, nodes):
     async def main():
         emulator = Emulator("wt", plant, options_of(nodes))
