@@ -5,6 +5,8 @@ The defects are settings of the emulated product; what it promises stays as it w
 
 from __future__ import annotations
 
+import re
+
 from ..processes import LFP_RACK, changed
 
 DEFECTS = {
@@ -57,3 +59,12 @@ def test_a_product_that_leaves_its_load_dead_fails(home):
     assert {"interruption at the loss", "forms the island", "load carried", "island voltage"} <= found[
         "FO-15"
     ]
+
+
+def test_a_converter_that_loses_twice_as_much_fails_by_its_efficiency(home):
+    """86 % is promised; what the battery loses by itself stays as it was."""
+    text = LFP_RACK.read_text()
+    begins = text.index("loss_w = [")
+    table = text[begins : text.index("\n]", begins)]
+    twice = re.sub(r"\d+\.\d+", lambda found: f"{2.0 * float(found[0]):.1f}", table)
+    assert run(home, "CC-02", (table, twice)) == {"CC-02": {"round-trip efficiency"}}
