@@ -269,7 +269,11 @@ def _unknown_plans(files: Together, testplans: Path = Path("testplans")) -> Iter
     """Name the ids that no plan of the project has; a folder without plans says nothing of them."""
     from harness.listing import collect  # noqa: PLC0415 - pytest loads for the listing alone
 
-    known = [spec.plan_id for spec, _ in collect(testplans)] if testplans.is_dir() else []
+    try:
+        known = [spec.plan_id for spec, _ in collect(testplans)] if testplans.is_dir() else []
+    except ConfigurationError as error:
+        yield from error.mistakes
+        return
     for place, ids in files.plan_ids.items():
         for each in ids if known else ():
             if each not in known:

@@ -25,7 +25,7 @@ from harness.plugin import EXIT_NOT_TESTABLE
 from harness.record.record import first_cause
 from harness.report.terminal import LiveView, write_summary, write_unsafe
 from harness.rig.bench import Bench
-from harness.session import Caught, Choice, PlanRun, RigSession
+from harness.session import Caught, Choice, PlanRun, RigSession, ctrl_c_held_back
 
 _Outcome = Literal["passed", "failed", "skipped"]
 _OUTCOMES: Mapping[Verdict, _Outcome] = {Verdict.PASS: "passed", Verdict.NOT_TESTABLE: "skipped"}
@@ -248,14 +248,14 @@ class Conductor:
         params = _params(item)
         f0_hz = float(params.get("f0_hz", self.rig_session.frequencies_hz()[0]))
         name = _name_of(item, spec)
-        with _ctrl_c_held_back(), self._exits_without_folder():
+        with ctrl_c_held_back(), self._exits_where_nothing_is_kept():
             run = PlanRun.begin(self.rig_session, spec, name, f0_hz, params)
             item.stash[PLAN_RUN] = run
             self.runs.append(run)
         self.live.begin(name, spec.title, spec.limit_s[self.rig_session.form])
 
     @contextlib.contextmanager
-    def _exits_without_folder(self) -> Iterator[None]:
+    def _exits_where_nothing_is_kept(self) -> Iterator[None]:
         """End the session where nothing can be kept: its folder cannot be made, or its disk is full."""
         try:
             yield
@@ -369,6 +369,8 @@ class Conductor:
             self.trouble = f"the run could not be sealed: {error}; then: rackproof seal {run.folder}"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             return
+        if session.exitstatus == pytest.ExitCode.OK and self.record.verdict == "ABORTED":
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
         self._file(session, run.folder)
         verdicts = [each.verdict for each in self.runs]
         is_clean = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -382,7 +384,10 @@ class Conductor:
     def _say_that_it_ends(self, *_: object) -> None:
         if not self._has_said_that_it_ends:
             self._has_said_that_it_ends = True
-            self.live.stream.write("the plans are over: it ends once the run is sealed and reported\n")
+            self.live.stream.write(
+                "the plans are over: it ends once the run is sealed and reported "
+                f"(kill -9 {os.getpid()} ends it at once, and without a report)\n"
+            )
             self.live.stream.flush()
 
     def pytest_unconfigure(self) -> None:
@@ -445,19 +450,6 @@ def _check_places(runs: Path, serial: str | None) -> None:
         mistakes.append(f"--serial of {len(serial)} characters; allowed up to {LONGEST_SERIAL}")
     if mistakes:
         raise ConfigurationError(*mistakes)
-
-
-@contextlib.contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Let what takes a moment be done whole; a Ctrl-C that came meanwhile comes at its end."""
-    came: list[object] = []
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(None))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _spec(item: pytest.Item) -> PlanSpec | None:

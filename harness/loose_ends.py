@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import re
+import sysconfig
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any
 
 from harness.errors import BenchError
 
+_OTHERS = frozenset({"harness", "drivers", "site-packages", "dist-packages"})
+_STANDARD = sysconfig.get_path("stdlib")
 _FORGOTTEN = "coroutine '.*' was never awaited"
 
 
@@ -41,18 +45,37 @@ def loose_ends() -> Iterator[None]:
         else:
             loop.default_exception_handler(context)
 
+    before, has_ended_well = asyncio.all_tasks(), False
     loop.set_exception_handler(hear)
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.filterwarnings("always", _FORGOTTEN, RuntimeWarning)
             yield
+            gc.collect()  # what failed within a circle of references speaks only when it is collected
+        has_ended_well = True
     finally:
+        for task in asyncio.all_tasks() - before:
+            if _is_of_a_plan(task):
+                task.cancel()  # else it would command while the rig comes to rest
+                name = getattr(task.get_coro(), "__qualname__", task.get_name())
+                found.append(
+                    f"{name} still ran when the plan ended; await it, or run it in an asyncio.TaskGroup"
+                )
         loop.set_exception_handler(outer)
         for each in said:
-            if re.match(_FORGOTTEN, str(each.message)):
+            if has_ended_well and re.match(_FORGOTTEN, str(each.message)):
                 place = f"{Path(each.filename).name}:{each.lineno}"
                 found.append(f"an await is missing at or before {place}: {each.message}")
             else:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     if found:
         raise BenchError("\n".join(found))
+
+
+def _is_of_a_plan(task: asyncio.Task[Any]) -> bool:
+    """Whether a plan, or what it imports of its own, wrote what it runs; others look after their tasks."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    if code is None:
+        return False
+    place = Path(code.co_filename)
+    return not (_OTHERS & set(place.parts) or place.is_relative_to(_STANDARD))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -562,7 +563,8 @@ class PlanRun:
                 raise
             finally:
                 try:
-                    await self._end(bench, settings, start_s)
+                    with ctrl_c_held_back():
+                        await self._end(bench, settings, start_s)
                 finally:
                     self.session.runs_now = None
                     if guard is not None:
@@ -706,3 +708,16 @@ def _verdict_of(error: BaseException) -> Verdict:
             return Verdict.ABORTED
         case _:
             return Verdict.ERROR
+
+
+@contextlib.contextmanager
+def ctrl_c_held_back() -> Iterator[None]:
+    """Let what takes a moment be done whole; a Ctrl-C that came meanwhile comes at its end."""
+    came: list[object] = []
+    before = signal.signal(signal.SIGINT, lambda *_: came.append(None))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)

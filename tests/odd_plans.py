@@ -178,6 +178,18 @@ async def test_cannot_be_done_for_two_reasons(judge):
     raise BenchError("2 of 6 devices do not answer:\n  pcs: refused\n  relay: silent")
 
 
+@odd("ER-22")
+async def test_leaves_a_task_behind(judge, battery):
+    async def watch():
+        while True:
+            await battery.voltage_v()
+            await asyncio.sleep(1.0)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(2.5)
+    judge("alive", not watching.done(), TRUE)
+
+
 @odd("FA-02")
 @pytest.mark.xfail(reason="known")
 async def test_is_expected_to_fail(judge):

@@ -102,6 +102,7 @@ def test_the_exit_code_is_pytests_own_where_something_failed(odd):
         ("ER-19", "an await is missing at or before test_own.py:"),
         ("ER-19", "coroutine 'Driver.set_power_w' was never awaited"),
         ("ER-20", "a task that nobody waited for ended with ValueError: lost; await it"),
+        ("ER-22", "watch still ran when the plan ended; await it"),
         ("FA-01", "first: false; allowed true"),
         ("FA-02", "alive: false; allowed true"),
         ("IN-01", "alive: 0.861"),
@@ -295,6 +296,8 @@ def test_a_signal_in_the_middle_leaves_a_sealed_record_that_says_aborted(home, c
     assert ended.code == 2  # pytest's own: interrupted
     assert ended.verdicts == {"CC-03": "ABORTED"}
     assert ended.messages["CC-03"] == "stopped from the keyboard"
+    kinds = [entry["kind"] for entry in ended.record.plans[0].entries]
+    assert {"balance", "traffic"} <= set(kinds), "it came to rest, and its books were closed"
     assert re.search(r"^ABORTED +CC-03", ended.out, re.MULTILINE)
     assert (ended.folder / "report.html").exists()
     assert (ended.folder / "junit.xml").exists()
@@ -341,7 +344,6 @@ def test_a_killed_run_keeps_every_whole_line_and_can_be_sealed(home, charge):
 
 INTERRUPTED = """
 import signal
-import subprocess
 import sys
 
 
@@ -511,7 +513,6 @@ def test_ctrl_c_gives_a_terminal_back_as_it_was(home):
 
 OPENINGS = 20
 LEAKS = f"""
-import contextlib
 import os
 import threading
 

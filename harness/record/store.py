@@ -100,7 +100,8 @@ def open_store(place: Path | str) -> Engine:
         ConfigurationError: no such database, or no right to use it.
     """
     url = f"sqlite:///{place / DATABASE}" if isinstance(place, Path) else place
-    shown = re.sub("://[^/]*@", "://***@", url)  # a log is no place for a password
+    # A log is no place for a password.
+    shown = re.sub("(?<=password=)[^&]*", "***", re.sub("(?<=://)[^?]*@", "***@", url))
     try:
         address = make_url(url)
     except (SQLAlchemyError, ValueError) as error:
@@ -165,6 +166,9 @@ def _against_acceptance(record: Record, needs: Collection[str]) -> list[str]:
         reasons.append("it is emulated: no hardware took part")
     ran = {plan.plan.partition("[")[0] for plan in record.plans}
     reasons += [f"plan {name} was not run" for name in sorted(set(needs) - ran)]
+    reasons += [f"plan {name} was not begun" for name in record.not_begun]
+    if record.unsafe:
+        reasons.append("it left its rig unsafe")
     if not record.plans:
         reasons.append("it has no plan")
     for plan in record.plans:

@@ -115,6 +115,8 @@ class Requirements(Mapping[str, Requirement]):
             ConfigurationError: unknown, with the families there are; or two editions answer to it.
         """
         found = [version for version in self.versions() if name in {version.family, version.id}]
+        if len(found) > 1:  # a file's own name means that file
+            found = [version for version in found if version.id == name] or found
         if len(found) == 1:
             return found[0]
         if found:

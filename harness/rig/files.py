@@ -186,7 +186,8 @@ def write_rig(rig: RigFile, path: Path) -> None:
         ConfigurationError: the file cannot be written, or stands there and was not written by us.
     """
     try:
-        if path.exists() and not path.read_bytes().startswith(WRITTEN.encode()):
+        there = path.read_bytes() if path.exists() else b""
+        if there and not there.startswith(WRITTEN.encode()):
             raise ConfigurationError(
                 f"{path}: stands there, and rackproof emulate has not written it; name another file"
             )

@@ -52,9 +52,11 @@ async def test_charges_fully_along_its_profile(
     )
     await telemetry.look("discharging")
     await analyzer.set_update_interval_s(POLL_S)
-    await run_to_end(
+    emptied = await run_to_end(
         "discharge", battery, inverter, analyzer, product, within_s=DISCHARGE_WITHIN_S, poll_s=UNJUDGED_POLL_S
     )
+    ended_empty = emptied.end_cause == "battery_limit"
+    judge("ends as promised", ended_empty, "rackproof_bench.is_true", case="the discharge before")
     await asyncio.sleep(600.0)
 
     course = await run_to_end(

@@ -12,32 +12,37 @@ from ..processes import LFP_RACK, changed
 DEFECTS = {
     # Its under-voltage trip comes a tenth of a second before the sag ends: it goes over to its island.
     "RT-01[50Hz-20pct]": (
-        "restored output",
+        ("restored output", "discharge 100 %, 0.3 s"),
         ("threshold_pu = 0.45, clearing_s = 2.0", "threshold_pu = 0.45, clearing_s = 0.2"),
     ),
     # Its battery takes less and less without saying so, and nothing from a fifth of its charge on.
     "CC-03": (
-        "ends as promised",
+        ("ends as promised", ""),
         (
             "charge_taper = [[0.0, 1.0], [1.0, 1.0]]",
             "charge_taper = [[0.0, 1.0], [0.195, 1.0], [0.2, 0.0], [1.0, 0.0]]",
         ),
     ),
     # Three seconds are promised.
-    "CM-06": ("time to zero", ("bms_timeout_s = 3.0", "bms_timeout_s = 4.0")),
+    "CM-06": (("time to zero", ""), ("bms_timeout_s = 3.0", "bms_timeout_s = 4.0")),
     # Its load survives 20 ms.
-    "FO-15": ("interruption at the loss", ("transfer_gap_s = 0.008", "transfer_gap_s = 0.040")),
+    "FO-15": (("interruption at the loss", ""), ("transfer_gap_s = 0.008", "transfer_gap_s = 0.040")),
 }
-NEARLY_EMPTY = ("initial_soc = 0.5", "initial_soc = 0.1")
+NEARLY_EMPTY = ("initial_soc = 0.5", "initial_soc = 0.15")
+NEVER_EMPTY = (
+    "discharge_taper = [[0.0, 0.2], [0.02, 1.0], [1.0, 1.0]]",
+    "discharge_taper = [[0.0, 0.0], [0.1, 0.0], [0.105, 1.0], [1.0, 1.0]]",
+)
+"""A tenth of its charge stays in it, and it does not say so."""
 
 
 def run(home, plans, *changes):
-    """Run plans on a changed rack; gives the measures that each FAILed by."""
+    """Run plans on a changed rack; gives the measures that each FAILed by, with their cases."""
     product = changed(LFP_RACK, home.path / "rack.toml", *changes)
     ended = home.pytest("testplans", "--rig=lab1", f"--product={product}", "--emulate", "-k", plans)
     assert set(ended.verdicts.values()) == {"FAIL"}, ended.said
     return {
-        each.plan: {judged["measure"] for judged in each.judgements if judged["verdict"] == "FAIL"}
+        each.plan: {(j["measure"], j["case"]) for j in each.judgements if j["verdict"] == "FAIL"}
         for each in ended.record.plans
     }
 
@@ -47,18 +52,19 @@ def test_every_plan_finds_the_defect_that_it_is_there_for(home):
         home,
         "50Hz-20pct or CC-03 or CM-06 or FO-15",
         NEARLY_EMPTY,
+        NEVER_EMPTY,
         *(change for _, change in DEFECTS.values()),
     )
     assert found.keys() == DEFECTS.keys()
-    for plan, (measure, _) in DEFECTS.items():
-        assert measure in found[plan]
+    for plan, (judged, _) in DEFECTS.items():
+        assert judged in found[plan]
+    assert ("ends as promised", "the discharge before") in found["CC-03"]
 
 
 def test_a_product_that_leaves_its_load_dead_fails(home):
     found = run(home, "FO-15", ("is_possible = true", "is_possible = false"))
-    assert {"interruption at the loss", "forms the island", "load carried", "island voltage"} <= found[
-        "FO-15"
-    ]
+    measures = {measure for measure, _ in found["FO-15"]}
+    assert {"interruption at the loss", "forms the island", "load carried", "island voltage"} <= measures
 
 
 def test_a_converter_that_loses_twice_as_much_fails_by_its_efficiency(home):
@@ -67,4 +73,4 @@ def test_a_converter_that_loses_twice_as_much_fails_by_its_efficiency(home):
     begins = text.index("loss_w = [")
     table = text[begins : text.index("\n]", begins)]
     twice = re.sub(r"\d+\.\d+", lambda found: f"{2.0 * float(found[0]):.1f}", table)
-    assert run(home, "CC-02", (table, twice)) == {"CC-02": {"round-trip efficiency"}}
+    assert run(home, "CC-02", (table, twice)) == {"CC-02": {("round-trip efficiency", "cycle 1")}}

@@ -10,7 +10,7 @@ def new_run(station):
     """Opens runs one after the other, each a minute later by the wall clock."""
     minutes = iter(range(60))
 
-    def make(*, is_emulated=True, runs="runs"):
+    def make(*, is_emulated=True, runs="runs", planned=()):
         moment = datetime(2026, 11, 21, 9, next(minutes), tzinfo=UTC)
         subject = Subject(
             rig="lab1",
@@ -20,6 +20,6 @@ def new_run(station):
             clock="simulated" if is_emulated else "wall",
         )
         attempt = Attempt(station="bench 3", operator="M. Sato", order="PO-1", number=1, of=3)
-        return Run(station / runs, subject, attempt, wall=lambda: moment).open()
+        return Run(station / runs, subject, attempt, wall=lambda: moment, planned=planned).open()
 
     return make

@@ -81,6 +81,13 @@ def test_refuses_an_acceptance_with_a_plan_missing_or_a_file_changed(new_run, st
     assert "journal.jsonl: was changed" in str(refusal.value)
 
 
+def test_refuses_an_acceptance_of_a_run_that_ended_before_all_its_plans(new_run, store):
+    """Each id was run; a form of one of them was not."""
+    folder = sealed(new_run(is_emulated=False, planned=["RT-01[50 Hz]", "RT-01[60 Hz]"]))
+    with pytest.raises(BenchError, match=r"plan RT-01\[60 Hz\] was not begun"):
+        file_acceptance(folder, store, {"RT-01"})
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -89,6 +96,8 @@ def test_refuses_an_acceptance_with_a_plan_missing_or_a_file_changed(new_run, st
             "postgresql://me:secret@srv:port/runs",
             "postgresql://***@srv:port/runs: no address of a database; ",
         ),
+        ("nosuch://me:se/cret@srv:x/runs", "nosuch://***@srv:x/runs: "),
+        ("nosuch://srv/runs?user=me&password=secret", "nosuch://srv/runs?user=me&password=***: "),
         ("nosuch://me:secret@srv/runs", "nosuch://***@srv/runs: cannot be opened: "),
         (
             "sqlite:///nowhere/all.sqlite",
