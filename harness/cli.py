@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from harness.clock import go_before_others, run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe, near_miss
 from harness.readings import Measured, Reading
-from harness.rig.agreement import Together
+from harness.rig.agreement import BenchFiles
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.driver_folders import find_driver
 from harness.rig.files import load_rig, write_rig
@@ -137,8 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _files(options: Any, *more: Callable[[Together], Iterator[str]]) -> tuple[RigFile, ProductFile]:
-    files = Together.load(options.rig, options.product)
+def _files(options: Any, *more: Callable[[BenchFiles], Iterator[str]]) -> tuple[RigFile, ProductFile]:
+    files = BenchFiles.load(options.rig, options.product)
     mistakes = [*files.mistakes, *(mistake for find in more for mistake in find(files))]
     if mistakes or files.rig is None or files.product is None:
         raise ConfigurationError(*mistakes)
@@ -265,7 +265,7 @@ def _in_words(value: Any) -> str:
     return str(getattr(value, "value", value))
 
 
-def _unknown_plans(files: Together, testplans: Path = Path("testplans")) -> Iterator[str]:
+def _unknown_plans(files: BenchFiles, testplans: Path = Path("testplans")) -> Iterator[str]:
     """Name the ids that no plan of the project has; a folder without plans says nothing of them."""
     from harness.listing import collect  # noqa: PLC0415 - pytest loads for the listing alone
 

@@ -27,7 +27,7 @@ from harness.readings import Observe, Reading, Waveform
 from harness.record.record import SAFE_STATE
 from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
 from harness.requirements import Requirements
-from harness.rig.agreement import Together
+from harness.rig.agreement import BenchFiles
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.files import given_values
 from harness.rig.product_file import ProductFile
@@ -99,7 +99,7 @@ class RigSession:
 
     def __init__(self, choice: Choice) -> None:
         self.choice = choice
-        files = Together.load(choice.rig, choice.product, choice.site, choice.root)
+        files = BenchFiles.load(choice.rig, choice.product, choice.site, choice.root)
         mistakes, rig, product, site = files.mistakes, files.rig, files.product, files.site
         if rig is None:
             raise ConfigurationError(*mistakes)

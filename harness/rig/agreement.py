@@ -23,7 +23,7 @@ VARIANTS: Mapping[str, str] = {"pylontech_1.2": "359_35c", "pylontech_1.3": "35a
 
 
 @dataclass(slots=True)
-class Together:
+class BenchFiles:
     """The files of one bench, each None where it is unsound.
 
     Attributes:
@@ -56,7 +56,7 @@ class Together:
     @classmethod
     def load(
         cls, rig: str, product: str | None = None, site: str | None = None, root: Path = Path()
-    ) -> Together:
+    ) -> BenchFiles:
         """Load a rig and what goes with it, by name or path; the rig's own product and site if none is given.
 
         Raises:
