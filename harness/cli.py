@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from harness.clock import go_before_others, run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe, near_miss
 from harness.readings import Measured, Reading
+from harness.report.figures import in_words
 from harness.rig.agreement import BenchFiles
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.driver_folders import find_driver
@@ -137,9 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _files(options: Any, *more: Callable[[BenchFiles], Iterator[str]]) -> tuple[RigFile, ProductFile]:
+def _files(options: Any, *, with_plan_ids: bool = False) -> tuple[RigFile, ProductFile]:
     files = BenchFiles.load(options.rig, options.product)
-    mistakes = [*files.mistakes, *(mistake for find in more for mistake in find(files))]
+    mistakes = [*files.mistakes, *(_unknown_plans(files) if with_plan_ids else ())]
     if mistakes or files.rig is None or files.product is None:
         raise ConfigurationError(*mistakes)
     return files.rig, files.product
@@ -247,22 +248,18 @@ def _shown(name: str, result: Any) -> list[str]:
         return [f"{name} = {reach} in {len(result.lowest)} columns of {result.column_s:.3g} s"]
     value = getattr(result, "value", result)
     at = f"  at {result.at_s:.3f} s" if hasattr(result, "at_s") else ""
-    return [f"{name} = {_in_words(value)}{at}"]
+    return [f"{name} = {_shown_value(value)}{at}"]
 
 
-def _in_words(value: Any) -> str:
-    """Write a value without Python's own words."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+def _shown_value(value: Any) -> str:
+    """Write a value without Python's own words; numbers as they come."""
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, frozenset):
-        return ", ".join(sorted(map(str, value))) or "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_in_words(each)}" for key, each in value.items())
+        return ", ".join(f"{key}: {_shown_value(each)}" for key, each in value.items())
     if isinstance(value, Identity):
         return f"{value.maker} {value.model}, serial {value.serial or '-'}, firmware {value.firmware or '-'}"
-    return str(getattr(value, "value", value))
+    return in_words(value)
 
 
 def _unknown_plans(files: BenchFiles, testplans: Path = Path("testplans")) -> Iterator[str]:
@@ -274,14 +271,13 @@ def _unknown_plans(files: BenchFiles, testplans: Path = Path("testplans")) -> It
     except ConfigurationError as error:
         yield from error.mistakes
         return
-    for place, ids in files.plan_ids.items():
-        for each in ids if known else ():
-            if each not in known:
-                yield f"{place}: {unknown('plan', each, known)}"
+    for place, asked in files.plan_ids():
+        if known and asked not in known:
+            yield f"{place}: {unknown('plan', asked, known)}"
 
 
 def _check(options: Any) -> int:
-    rig, product = _files(options, _unknown_plans)
+    rig, product = _files(options, with_plan_ids=True)
     print(
         f"rig {rig.name}: {len(rig.devices)} devices on {len(rig.wires)} wires, "
         f"product {product.name}: files are sound"
@@ -293,7 +289,7 @@ def _check(options: Any) -> int:
         for name, driver in bench.devices.items():
             who = await driver.identity()
             tried = bench.setup.find_driver(rig.devices[name].driver).TRIED
-            print(f"  {name:<12} {_in_words(who)} (driver: {tried})")
+            print(f"  {name:<12} {_shown_value(who)} (driver: {tried})")
         return EXIT_OK
 
     return on_reading_bench(rig, product, reach, emulate=options.emulate)

@@ -35,6 +35,15 @@ _MINUS = "\N{MINUS SIGN}"
 _WRITTEN = {"degC": "°C", "1": "", "count": "", "bool": "", "Ohm": "Ω"}
 
 
+def in_words(value: object) -> str:
+    """Write what is no number: a flag, a set, a state."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(map(str, value))) or "none"
+    return str(getattr(value, "value", value))
+
+
 def suffix_of(source: str) -> str:
     """Give the unit suffix of ``<device>.<quantity>_<unit>``; ``fraction`` for shares."""
     quantity = source.rsplit(".", 1)[-1]

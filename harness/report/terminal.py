@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from harness.clock import real_s
 from harness.readings import Reading
 from harness.record.record import LETTERS, PlanRecord, Record, first_cause
-from harness.report.figures import TONES, UNITS, duration, figure, scale_of, suffix_of
+from harness.report.figures import TONES, UNITS, duration, figure, in_words, scale_of, suffix_of
 from harness.safety.unsafe import unsafe_lines
 
 if TYPE_CHECKING:
@@ -216,16 +216,12 @@ def _size(stream: TextIO) -> ConsoleDimensions:
 def said(reading: Reading[Any]) -> str:
     """Write the value of a reading with the unit of its source's suffix."""
     value = reading.value
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         suffix = suffix_of(reading.source)
         factor, unit = (100.0, "%") if suffix == "fraction" else scale_of([float(value)], UNITS[suffix][1])
         number = float(value) * factor
         return f"{figure(number, max(abs(number) / 50.0, 1e-9))} {unit}".rstrip()
-    if isinstance(value, frozenset):
-        return ", ".join(sorted(map(str, value))) or "none"
-    return str(getattr(value, "value", value))
+    return in_words(value)
 
 
 def write_unsafe(live: tuple[str, ...], rig: str, stream: TextIO, *, is_terminal: bool | None = None) -> None:

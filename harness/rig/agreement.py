@@ -28,7 +28,6 @@ class BenchFiles:
 
     Attributes:
         mistakes: of all of them.
-        plan_ids: what the files list, by the place in which they list it; of unsound files too.
     """
 
     rig: RigFile | None = None
@@ -36,7 +35,7 @@ class BenchFiles:
     site: SiteFile | None = None
     requirements: Requirements | None = None
     mistakes: list[str] = field(default_factory=list)
-    plan_ids: dict[str, list[str]] = field(default_factory=dict)
+    _plan_lists: list[tuple[str, Source]] = field(default_factory=list)
 
     def _take(self, load: Callable[[], T]) -> T | None:
         try:
@@ -45,13 +44,16 @@ class BenchFiles:
             self.mistakes += error.mistakes
             return None
 
-    def _list(self, key: str, source: Source) -> None:
-        try:
-            ids = parse_toml(source.content, source.label).get(key)
-        except ConfigurationError:
-            return  # told already
-        if isinstance(ids, list):
-            self.plan_ids[f"{source.label}: {key}"] = [each for each in ids if isinstance(each, str)]
+    def plan_ids(self) -> Iterator[tuple[str, str]]:
+        """Give each plan that the files list, unsound ones too: where it stands, and its id."""
+        for key, source in self._plan_lists:
+            try:
+                ids = parse_toml(source.content, source.label).get(key)
+            except ConfigurationError:
+                continue  # told among the mistakes
+            for each in ids if isinstance(ids, list) else ():
+                if isinstance(each, str):
+                    yield f"{source.label}: {key}", each
 
     @classmethod
     def load(
@@ -65,12 +67,12 @@ class BenchFiles:
         files = cls()
         files.requirements = files._take(lambda: own_requirements(root))
         source = find_file("rig", rig, root)
-        table = parse_toml(source.content, source.label)
         files.rig = files._take(lambda: parse_rig(source, root))
-        files._list("plans", source)
+        named = parse_toml(source.content, source.label) if files.rig is None else vars(files.rig)
+        files._plan_lists.append(("plans", source))
 
         def found(kind: str, chosen: str | None) -> Source | None:
-            asked = chosen or table.get(kind)
+            asked = chosen or named.get(kind)
             try:
                 return find_file(kind, asked, root) if isinstance(asked, str) else None
             except ConfigurationError as error:
@@ -80,7 +82,7 @@ class BenchFiles:
 
         if (place := found("product", product)) is not None:
             files.product = files._take(lambda: parse_product(place))
-            files._list("acceptance_plans", place)
+            files._plan_lists.append(("acceptance_plans", place))
         if (at := found("site", site)) is not None and (known := files.requirements) is not None:
             files.site = files._take(lambda: parse_site(at, known))
         if files.rig is not None and files.product is not None:
