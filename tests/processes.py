@@ -30,8 +30,23 @@ LONGEST_S = 240.0
 """Of any process here, in real time, on a machine that is busy with something else: a bound, not a wait."""
 GUARD_ENDS_WITHIN_S = 60.0
 """After the death of the test process: the safe state of a rig that answers to nobody takes half of it."""
+CHANGE_WHAT_IS_SAID = {
+    *("BUILD_NUMBER", "CI"),
+    *("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
+}
+"""By these pytest and rich say the same in another way: where CI is set, for one, pytest's short summary
+repeats every message whole."""
 SERVED = "stop with Ctrl-C\n"
 """The last line that ``rackproof emulate`` says before it serves."""
+
+
+def inherited() -> dict[str, str]:
+    """Give the environment of a test's processes: the caller's, less what would change what is tested."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in CHANGE_WHAT_IS_SAID and not name.startswith(("PYTEST_", "COV_", "RACKPROOF"))
+    }
 
 
 @dataclass(frozen=True)
@@ -80,12 +95,7 @@ class Home:
     environment: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PYTEST_", "COV_", "COLUMNS", "RACKPROOF"))
-        }
-        self.environment = kept | {
+        self.environment = inherited() | {
             "XDG_STATE_HOME": str(self.path / "state"),
             "XDG_CONFIG_HOME": str(self.path / "config"),
         }

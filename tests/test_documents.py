@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from .processes import REPOSITORY, inherited
+
 MARK = "# needs no hardware\n"
 REAL_TIME = re.compile(r"  # \d+ s of real time$")
 LONGEST_S = 120.0
@@ -87,11 +88,10 @@ def run(place: Path, commands: str) -> Ended:
     place.mkdir()
     for name in ("fixtures", "testplans", "pyproject.toml"):
         (place / name).symlink_to(REPOSITORY / name)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     process = subprocess.Popen(  # noqa: S603 - what the project's own documents say
         ["/bin/bash", "-euo", "pipefail", "-c", commands],
         cwd=place,
-        env=kept
+        env=inherited()
         | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "XDG_STATE_HOME": str(place / "state"),
