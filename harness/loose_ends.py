@@ -17,8 +17,9 @@ from typing import Any
 
 from harness.errors import BenchError
 
-_OTHERS = frozenset({"harness", "drivers", "site-packages", "dist-packages"})
-_STANDARD = sysconfig.get_path("stdlib")
+_OURS = Path(__file__).parents[1]
+_NOT_OF_PLANS = (_OURS / "harness", _OURS / "drivers", Path(sysconfig.get_path("stdlib")))
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 _FORGOTTEN = "coroutine '.*' was never awaited"
 
 
@@ -78,4 +79,4 @@ def _is_of_a_plan(task: asyncio.Task[Any]) -> bool:
     if code is None:
         return False
     place = Path(code.co_filename)
-    return not (_OTHERS & set(place.parts) or place.is_relative_to(_STANDARD))
+    return not (_INSTALLED & set(place.parts) or any(map(place.is_relative_to, _NOT_OF_PLANS)))

@@ -43,8 +43,8 @@ def home(tmp_path: Path) -> OddHome:
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """All odd plans, run once; pytest's own JUnit file lies beside the runs."""
-    home = OddHome(tmp_path_factory.mktemp("odd"))
+    """All odd plans, run once, in a folder named as one of ours; pytest's JUnit file lies beside the runs."""
+    home = OddHome(tmp_path_factory.mktemp("harness", numbered=False))
     home.environment["COLUMNS"] = "1000"  # pytest cuts its short summary off at the terminal's edge
     return home.run(f"--junitxml={home.path / 'pytest.xml'}")
 
