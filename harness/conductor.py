@@ -20,6 +20,7 @@ from harness.clock import rig_loop
 from harness.errors import Aborted, BenchError, ConfigurationError, RackproofError, near_miss
 from harness.judge import Verdict
 from harness.listing import ROLE_OF_FIXTURE
+from harness.loose_ends import real_sleeps_refused
 from harness.plans import PlanSpec, spec_of
 from harness.plugin import EXIT_NOT_TESTABLE
 from harness.record.record import first_cause
@@ -58,6 +59,7 @@ class Conductor:
         self.runs: list[PlanRun] = []
         self.sealed_in: Path | None = None
         self.record: Any = None
+        self._until_the_end = contextlib.ExitStack()
         self._before_the_end: Any = None
         self._has_said_that_it_ends = False
         self.live = LiveView(
@@ -168,6 +170,8 @@ class Conductor:
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """One line a plan is written here; pytest's own line of dots would stand in between."""
+        if self.rig_session.is_virtual:
+            self._until_the_end.enter_context(real_sleeps_refused())
         # Also where a shell started this in the background, which takes Ctrl-C away.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # As Ctrl-C: the plan comes to rest, the guard makes the rig safe, the record says ABORTED.
@@ -391,7 +395,8 @@ class Conductor:
             self.live.stream.flush()
 
     def pytest_unconfigure(self) -> None:
-        """Give Ctrl-C back to whoever runs pytest within a process of theirs; one of its own is over."""
+        """Give Ctrl-C and sleep back where pytest runs within another process; its own is over."""
+        self._until_the_end.close()
         if self._before_the_end is not None:
             is_pytests_own = (
                 Path(sys.argv[0]).stem in {"pytest", "py.test"} or "pytest/__main__" in sys.argv[0]

@@ -1,6 +1,6 @@
-"""What a plan leaves undone without a word: an ``await`` that was forgotten, a task that failed unheard.
+"""What a plan leaves undone without a word: a missing ``await``, a task that failed unheard, a false sleep.
 
-Either may leave a product unstressed or a failure unseen, and every measure good all the same.
+Each may leave a product unstressed or a failure unseen, and every measure good all the same.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import contextlib
 import gc
 import re
 import sysconfig
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
+from harness.clock import VirtualLoop
 from harness.errors import BenchError
 
 _OURS = Path(__file__).parents[1]
@@ -80,3 +82,30 @@ def _is_of_a_plan(task: asyncio.Task[Any]) -> bool:
         return False
     place = Path(code.co_filename)
     return not (_INSTALLED & set(place.parts) or any(map(place.is_relative_to, _NOT_OF_PLANS)))
+
+
+@contextlib.contextmanager
+def real_sleeps_refused() -> Iterator[None]:
+    """Make ``time.sleep`` raise a ``BenchError`` in a virtual loop, where it waits for nothing that counts.
+
+    To begin before plans are imported, since they may say ``from time import sleep``. Threads, and what runs
+    outside of a virtual loop, sleep as ever.
+    """
+    sleep = time.sleep
+
+    def sleep_or_refuse(seconds: float | SupportsIndex, /) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if isinstance(loop, VirtualLoop):
+            raise BenchError(
+                f"time.sleep({seconds}) lets no rig time pass; write await asyncio.sleep({seconds})"
+            )
+        sleep(seconds)
+
+    time.sleep = sleep_or_refuse
+    try:
+        yield
+    finally:
+        time.sleep = sleep

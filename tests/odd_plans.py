@@ -6,6 +6,7 @@ No test of its own: pytest does not collect this file's name.
 from __future__ import annotations
 
 import asyncio
+from time import sleep
 
 import pytest
 
@@ -188,6 +189,12 @@ async def test_leaves_a_task_behind(judge, battery):
     watching = asyncio.create_task(watch())
     await asyncio.sleep(2.5)
     judge("alive", not watching.done(), TRUE)
+
+
+@odd("ER-23")
+async def test_waits_by_the_wrong_clock(judge):
+    sleep(2)  # noqa: ASYNC251 - who lints needs no refusal
+    judge("alive", True, TRUE)
 
 
 @odd("FA-02")

@@ -103,6 +103,7 @@ def test_the_exit_code_is_pytests_own_where_something_failed(odd):
         ("ER-19", "coroutine 'Driver.set_power_w' was never awaited"),
         ("ER-20", "a task that nobody waited for ended with ValueError: lost; await it"),
         ("ER-22", "watch still ran when the plan ended; await it"),
+        ("ER-23", "time.sleep(2) lets no rig time pass; write await asyncio.sleep(2)"),
         ("FA-01", "first: false; allowed true"),
         ("FA-02", "alive: false; allowed true"),
         ("IN-01", "alive: 0.861"),
