@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.clock import go_before_others, run_virtual, run_wall
 from harness.errors import ConfigurationError, RackproofError, Unsafe, near_miss
-from harness.readings import Measured, Reading
+from harness.readings import Measured
 from harness.report.figures import in_words
 from harness.rig.agreement import BenchFiles
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
@@ -159,18 +159,8 @@ def on_reading_bench(
     Raises:
         Unsafe: a device was to be commanded; nothing was sent.
     """
-
-    def leave(*readings: Reading[Any]) -> None:
-        """Record nothing: who reads sees it."""
-
-    setup = Setup(
-        rig=rig,
-        product=product,
-        f0_hz=float(rig.frequencies_hz[0]),
-        seed=rig.seed,
-        observe=leave,
-        note=refuse_command,
-    )
+    f0_hz = float(rig.frequencies_hz[0])
+    setup = Setup(rig=rig, product=product, f0_hz=f0_hz, seed=rig.seed, note=refuse_command)
 
     async def run() -> int:
         async with open_bench(setup, emulate=emulate, only=only) as bench:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from harness.clock import now_s
@@ -39,7 +39,8 @@ class Measured:
     Attributes:
         value: in SI units, or a fraction.
         u: standard uncertainty (k = 1), same unit as ``value``; zero only for counts and states.
-        unit: ``V``, ``A``, ``W``, ``s``, ``Hz``, ``1`` (a fraction), ``degC``, ``J``, ``count``.
+        unit: of SI, as limits have it (``V``, ``var``, ``s``, ``Hz/s``, ``degC`` ...); ``1`` is a fraction,
+            ``count`` a number of things, ``bool`` is 1 or 0.
         window_s: rig time from and to which the value stands for; None where it has no window.
         sources: the readings, channels or nodes it was computed from.
         parts: the terms of ``u`` by name, for the report.
@@ -98,11 +99,11 @@ Note = Callable[[str, float, object], None]
 """Takes each command: ``<device>.<verb>``, rig time, what was asked."""
 
 
-def _ignore_readings(*readings: Reading[Any]) -> None:
+def ignore_readings(*readings: Reading[Any]) -> None:
     """Take readings and keep nothing (a device that stands outside a run)."""
 
 
-def _ignore_command(command: str, at_s: float, asked: object) -> None:
+def ignore_command(command: str, at_s: float, asked: object) -> None:
     """Take a command and keep nothing (a device that stands outside a run)."""
 
 
@@ -111,8 +112,8 @@ class Voice:
     """How one device speaks to the record: each reading and each command passes here once."""
 
     device: str
-    observe: Observe = field(default=_ignore_readings)
-    note: Note = field(default=_ignore_command)
+    observe: Observe = ignore_readings
+    note: Note = ignore_command
 
     def reading(self, quantity: str, value: T, at_s: float | None = None) -> Reading[T]:
         """Make a Reading of ``<device>.<quantity>``, recorded; ``at_s`` defaults to now."""

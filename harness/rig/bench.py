@@ -6,13 +6,13 @@ A bench opens everything or says, device by device, why it could not; it closes 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from harness.clock import VirtualLoop, rig_loop
 from harness.errors import BenchError, ConfigurationError, NotTestable, RackproofError, WireError
-from harness.readings import Note, Observe, Voice
+from harness.readings import Note, Observe, Voice, ignore_command, ignore_readings
 from harness.rig.driver_folders import FindDriver, find_driver
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import CanWire, Device, ModbusTcpWire, RigFile, VisaWire, options_of
@@ -70,7 +70,7 @@ class Setup:
         f0_hz: nominal frequency of this run.
         seed: of everything random in an emulated run.
         observe: takes every reading.
-        note: takes every command.
+        note: takes every command, before it is sent; what it raises keeps it from being sent.
         traffic: logs what the lines carry.
         on_far_side: is shown the emulated world before anything is opened (seeded faults).
         find_driver: looks a driver's folder up.
@@ -81,8 +81,8 @@ class Setup:
     product: ProductFile
     f0_hz: float
     seed: int = 0
-    observe: Observe | None = None
-    note: Note | None = None
+    observe: Observe = ignore_readings
+    note: Note = ignore_command
     traffic: Traffic = field(default_factory=Traffic)
     on_far_side: Callable[[FarSide], None] | None = None
     find_driver: FindDriver = find_driver
@@ -90,16 +90,13 @@ class Setup:
 
     def voice(self, device: str) -> Voice:
         """Give a device its way to the record."""
-        voice = Voice(device)
-        if self.observe is not None and self.note is not None:
-            voice = Voice(device, self.observe, self.note)
-        return voice
+        return Voice(device, self.observe, self.note)
 
 
 @contextlib.asynccontextmanager
 async def far_side(
     setup: Setup, *, expose_can: bool = False, is_enabled: bool = True, without: Collection[str] = ()
-) -> Any:
+) -> AsyncIterator[FarSide]:
     """Stand every device of the rig on its emulator, over one plant, and serve it on loopback.
 
     Args:
@@ -272,7 +269,15 @@ def _connect_safety_chain(rig: RigFile, side: FarSide, *, is_enabled: bool) -> N
 
 
 class Bench:
-    """A rig's devices, open, by name and by role."""
+    """A rig's devices, open, by name and by role.
+
+    Attributes:
+        far_side: the emulated world, where it is in this process.
+        has_energised: whether a plan ran on it that may have.
+        devices: drivers by name, those that are open.
+        lines: near ends by wire, those that are open.
+        is_fenced: whether its lines were taken away from its devices.
+    """
 
     def __init__(self, setup: Setup, side: FarSide | None) -> None:
         self.setup = setup
@@ -346,7 +351,7 @@ def line_of(name: str, bench: Bench) -> Any:
 @contextlib.asynccontextmanager
 async def open_bench(
     setup: Setup, *, emulate: bool, only: frozenset[str] | None = None, side: FarSide | None = None
-) -> Any:
+) -> AsyncIterator[Bench]:
     """Open a rig: its lines, then its devices; close in reverse.
 
     Args:
@@ -372,14 +377,14 @@ async def open_bench(
         bench = Bench(setup, side)
         wanted = {n: d for n, d in rig.devices.items() if only is None or n in only}
         troubles: list[str] = []
-        lines, broken = await _open_lines(bench, wanted, stack)
-        stand_in = await stack.enter_async_context(standing_in(bench, lines)) if setup.stand_ins else None
+        broken = await _open_lines(bench, wanted, stack)
+        stand_in = await stack.enter_async_context(standing_in(bench)) if setup.stand_ins else None
         for name, device in wanted.items():
             if device.wire in broken:
                 troubles.append(f"{name} ({device.driver}): {broken[device.wire]}")
                 continue
             try:
-                await open_device(name, lines[device.wire], bench, stack)
+                await open_device(name, bench.lines[device.wire], bench, stack)
             except RackproofError as error:
                 troubles.append(f"{name} ({device.driver}): {error}")
         if troubles:
@@ -394,24 +399,23 @@ async def open_bench(
 
 async def _open_lines(
     bench: Bench, wanted: Mapping[str, Device], stack: contextlib.AsyncExitStack
-) -> tuple[dict[str, Any], dict[str, RackproofError]]:
-    """Open the near end of each wire that is wanted; gives the lines, and the errors of the broken ones."""
-    lines: dict[str, Any] = {}
-    broken: dict[str, RackproofError] = {}
+) -> dict[str, WireError]:
+    """Put the near end of each wire that is wanted on the bench, open; gives why the others are not."""
+    broken: dict[str, WireError] = {}
     side = bench.far_side
     for name in bench.rig.wires:
         if all(device.wire != name for device in wanted.values()):
             continue
-        line: Any = line_of(name, bench)
-        lines[name] = bench.lines[name] = line
-        if side is not None and name in side.can_lines:
-            continue  # the loopback line was opened with the far side
-        stack.push_async_callback(line.close)
-        try:
-            await line.open()
-        except WireError as error:
-            broken[name] = error
-    return lines, broken
+        line = line_of(name, bench)
+        if side is None or name not in side.can_lines:  # a loopback line was opened with the far side
+            stack.push_async_callback(line.close)
+            try:
+                await line.open()
+            except WireError as error:
+                broken[name] = error
+                continue
+        bench.lines[name] = line
+    return broken
 
 
 async def open_device(name: str, line: Any, bench: Bench, stack: contextlib.AsyncExitStack) -> None:

@@ -116,12 +116,11 @@ class StandIn:
 
 
 @contextlib.asynccontextmanager
-async def standing_in(bench: Bench, lines: Mapping[str, Any]) -> AsyncIterator[StandIn]:
-    """Stand the setup's ``stand_ins`` on emulators, on the real wires.
+async def standing_in(bench: Bench) -> AsyncIterator[StandIn]:
+    """Stand the setup's ``stand_ins`` on emulators, on the real wires that are open.
 
     Args:
-        bench: whose devices are about to open.
-        lines: the near ends that are open, by wire.
+        bench: whose lines are open, and whose devices are about to.
     """
     from harness.plant.followed import FollowedBattery  # noqa: PLC0415 - numpy loads with the plant
 
@@ -134,11 +133,11 @@ async def standing_in(bench: Bench, lines: Mapping[str, Any]) -> AsyncIterator[S
     async with contextlib.AsyncExitStack() as stack:
         for name in setup.stand_ins:
             device = setup.rig.devices[name]
-            if device.wire not in lines:
+            if device.wire not in bench.lines:
                 continue
             folder = setup.find_driver(device.driver)
             emulator: Any = folder.Emulator(name, plant, folder.Options.model_validate(device.options))
-            emulator.attach(lines[device.wire].beside(name))
+            emulator.attach(bench.lines[device.wire].beside(name))
             await emulator.start()
             stack.push_async_callback(emulator.stop)
         yield StandIn(plant, bench)

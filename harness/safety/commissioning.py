@@ -369,13 +369,7 @@ async def opened(
             for reading in readings:
                 interlock.observe(reading)
 
-    setup = Setup(
-        rig=rig,
-        product=product,
-        f0_hz=float(rig.frequencies_hz[0]),
-        observe=observe,
-        note=lambda *_: None,
-    )
+    setup = Setup(rig=rig, product=product, f0_hz=float(rig.frequencies_hz[0]), observe=observe)
     async with open_bench(setup, emulate=side is not None, side=side) as bench:
         interlock = interlock_for(rig, now_s())
         yield Commissioning(bench, tell, interlock)

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness.clock import now_s, rig_loop, run_virtual
-from harness.errors import BenchError, ConfigurationError, NotTestable, StaleReading
+from harness.errors import BenchError, ConfigurationError, NotTestable, StaleReading, Unsafe
 from harness.rig.bench import CHAIN_DELAY_S, Bench, Setup, far_side, open_bench
 from harness.rig.files import load_product, load_rig
 from harness.roles import ROLES
+from harness.safety.permit import refuse_command
 from harness.seeded_faults import SeededFault
 from harness.wires import Table
 from rackproof_fixtures.steps import energise
@@ -52,6 +53,14 @@ def test_every_device_is_there_by_its_name_and_by_its_role(lab1):
             assert isinstance(bench.devices[name], ROLES[device.role])
 
     on(setup_of(lab1), work)
+
+
+def test_what_takes_commands_can_refuse_them_on_a_bench_that_records_no_readings(lab1):
+    async def main():
+        setup_of(lab1, note=refuse_command).voice("pcs").command("turn_on")
+
+    with pytest.raises(Unsafe, match=r"pcs\.turn_on"):
+        run_virtual(main)
 
 
 def test_a_missing_role_is_not_testable_and_named_with_those_that_are_there(lab1):

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigurationError
-from harness.rig.files import load_rig
+from harness.clock import run_wall
+from harness.errors import BenchError, ConfigurationError
+from harness.rig.bench import Setup, open_bench
+from harness.rig.files import load_product, load_rig
 from harness.rig.rig_file import RigFile
 from harness.rig.stand_in import stand_in_refusals
 from harness.rig.toml_file import toml_text
 
-LAB1 = Path(__file__).parents[2] / "fixtures" / "rigs" / "lab1.toml"
+from ..processes import LAB1, LFP_RACK
+
 EMULATION = {"battery_current": "analyzer.battery_dc.current_a"}
 
 
@@ -98,3 +101,21 @@ def test_the_current_it_follows_is_checked_with_the_rig_file(tmp_path, asked, sa
     (mistake,) = caught.value.mistakes
     assert "emulation.battery_current" in mistake
     assert said in mistake
+
+
+def test_a_line_that_cannot_be_opened_is_told_for_its_device_also_where_that_is_emulated(tmp_path):
+    wires = tomllib.loads(LAB1.read_text())["wires"]
+    wires["battery_can"] |= {"interface": "serial", "channel": "/dev/nowhere"}
+    rig = bench_source(tmp_path, wires=wires)
+    setup = Setup(rig=rig, product=load_product(LFP_RACK), f0_hz=60.0, stand_ins=("bms",))
+
+    async def main():
+        async with open_bench(setup, emulate=False, only=frozenset({"bms"})):
+            pass
+
+    with pytest.raises(BenchError) as caught:
+        run_wall(main)
+    assert str(caught.value).startswith(
+        "rig lab1: 1 of 1 devices cannot be opened: bms (pylontech_lv): battery_can (serial /dev/nowhere): "
+        "cannot be opened: "
+    )
