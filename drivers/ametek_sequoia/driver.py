@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from drivers.ametek_sequoia import points
 from drivers.ametek_sequoia.options import Options
-from harness.errors import CodecError, DeviceFault, DeviceRefused, PreconditionFailed, excerpt
+from harness.errors import DeviceFault, DeviceRefused, PreconditionFailed
 from harness.readings import Reading, Voice
 from harness.roles import GridStep, Identity
 from harness.wires import VisaLine
@@ -38,7 +38,6 @@ class Driver:
 
     def __init__(self, name: str, wire: VisaLine, options: Options, voice: Voice) -> None:
         self.name = name
-        self._wire = wire
         self._talk = ScpiTalk(name, wire, points.ERROR)
         self._options = options
         self._current_limit_a = options.current_limit_a
@@ -65,13 +64,7 @@ class Driver:
 
     async def identity(self) -> Identity:
         """Ask for maker, model, serial number and firmware."""
-        answer = await self._wire.query(points.IDENTITY)
-        fields = [part.strip() for part in answer.split(",")]
-        if len(fields) != 4:
-            raise CodecError(
-                f"{self.name}: {points.IDENTITY} was answered {excerpt(answer)}: four fields are expected"
-            )
-        return Identity(*fields)
+        return await self._talk.identity()
 
     async def nominal_voltage_v(self) -> float:
         """Line-to-neutral voltage of one per unit, from the rig file."""
@@ -135,12 +128,7 @@ class Driver:
 
     async def is_on(self) -> Reading[bool]:
         """Whether the relay is closed."""
-        answer = (await self._wire.query(points.RELAY)).strip()
-        if answer not in {"0", "1"}:
-            raise CodecError(
-                f"{self.name}: {points.RELAY} was answered {excerpt(answer)}: 0 or 1 is expected"
-            )
-        return self._voice.reading("is_on", answer == "1")
+        return self._voice.reading("is_on", await self._talk.word(points.RELAY, {"0", "1"}) == "1")
 
     async def load_profile(self, steps: Sequence[GridStep]) -> None:
         """Check the whole profile, then hand it over as lists; a running one is aborted.
@@ -180,13 +168,8 @@ class Driver:
 
     async def is_profile_running(self) -> Reading[bool]:
         """Whether the trigger system is anything but idle (firmware 0.31 and older says ARM for ever)."""
-        answer = (await self._wire.query(points.TRIGGER_STATE)).strip().upper()
-        if answer != points.IDLE and answer not in points.RUNNING_STATES:
-            raise CodecError(
-                f"{self.name}: {points.TRIGGER_STATE} was answered {excerpt(answer)}:"
-                f" {points.IDLE}, {', '.join(sorted(points.RUNNING_STATES))} are expected"
-            )
-        return self._voice.reading("is_profile_running", answer != points.IDLE)
+        state = await self._talk.word(points.TRIGGER_STATE, {points.IDLE, *points.RUNNING_STATES})
+        return self._voice.reading("is_profile_running", state != points.IDLE)
 
     async def stop_profile(self) -> None:
         """Abort, and leave list mode: in fixed mode the output is at the immediate level (RS p. 149)."""

@@ -41,7 +41,6 @@ DWELL_STEP_S = 0.001  # unverified: taken from the shortest dwell
 HOLD_S = DWELL.low
 """A last list point of this length keeps TRIG:STAT? at BUSY to the true end (Sequoia p. 142)."""
 
-IDENTITY = "*IDN?"
 CLEAR = "*CLS"
 ERROR = ":syst:err?"  # Sequoia p. 126: 0,No Error when empty; SVP sees 0,"No error"
 ABORT = ":abor"

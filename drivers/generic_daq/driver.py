@@ -68,13 +68,7 @@ class Driver:
 
     async def identity(self) -> Identity:
         """Ask for maker, model, serial number and firmware."""
-        answer = await self._wire.query(points.IDENTITY)
-        fields = [part.strip() for part in answer.split(",")]
-        if len(fields) != 4:
-            raise CodecError(
-                f"{self.name}: {points.IDENTITY} was answered {excerpt(answer)}: four fields are expected"
-            )
-        return Identity(*fields)
+        return await self._talk.identity()
 
     async def channels(self) -> frozenset[str]:
         """Quantities that inputs are wired to, from the rig file."""
@@ -260,13 +254,7 @@ class Driver:
         return np.multiply(codes, -step if channel.is_reversed else step, dtype=np.float64)
 
     async def _state(self) -> str:
-        answer = (await self._wire.query(points.STATE)).strip().upper()
-        if answer not in points.STATES:
-            raise CodecError(
-                f"{self.name}: {points.STATE} was answered {excerpt(answer)}:"
-                f" {', '.join(sorted(points.STATES))} are expected"
-            )
-        return answer
+        return await self._talk.word(points.STATE, points.STATES)
 
 
 def _offset_u(full_scale: float) -> float:

@@ -6,7 +6,6 @@ oscilloscopes and data recorders have in common (acquire, trigger, waveform subs
 
 from __future__ import annotations
 
-IDENTITY = "*IDN?"
 CLEAR = "*CLS"
 ERROR = "SYST:ERR?"
 TIME = "SYST:TIME?"

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from operator import mul
 
-from harness.errors import CodecError
-from harness.roles import Identity
-from harness.wires.scpi_talk import LEAST_NO_NUMBER
-
-_ERROR = re.compile(r'\s*([+-]?\d{1,9})\s*(?:,\s*"(.*)")?\s*', re.ASCII)
+from harness.errors import CodecError, excerpt
+from harness.wires.scpi_talk import LEAST_NO_NUMBER, decode_number, meant
 
 
 def decode_values(text: str, count: int) -> list[float]:
@@ -24,30 +19,14 @@ def decode_values(text: str, count: int) -> list[float]:
     """
     fields = text.split(",")
     if len(fields) != count:
-        raise CodecError(f"{count} values were asked for and {len(fields)} came: {text[:60]!r}")
+        raise CodecError(f"{count} values were asked for and {len(fields)} came: {excerpt(text)}")
     try:
         if "_" in text:
             raise ValueError
         values = list(map(float, fields))
     except ValueError:
         return [decode_number(field) for field in fields]  # which says what is wrong
-    return list(map(_meant, values)) if any(map(LEAST_NO_NUMBER.__le__, map(abs, values))) else values
-
-
-def _meant(value: float) -> float:
-    if not LEAST_NO_NUMBER <= abs(value) < math.inf:
-        return value
-    return math.copysign(math.inf, value) if abs(value) == LEAST_NO_NUMBER else math.nan
-
-
-def decode_number(text: str) -> float:
-    """Read one number; CodecError where it is none."""
-    try:
-        if "_" in text:
-            raise ValueError
-        return _meant(float(text))
-    except ValueError as error:
-        raise CodecError(f"{text[:40]!r} is no number") from error
+    return list(map(meant, values)) if any(map(LEAST_NO_NUMBER.__le__, map(abs, values))) else values
 
 
 def encode_value(value: float, digits: int) -> str:
@@ -111,25 +90,9 @@ def _piece(decade: int, digits: int) -> tuple[str, float]:
     return f"%.{digits - 1 - shift}fE{power - shift:+03d}", 10.0 ** (shift - power)
 
 
-def decode_error(text: str) -> tuple[int, str]:
-    """Read an entry of the error queue: code and text (empty where messages are off); else CodecError."""
-    match = _ERROR.fullmatch(text)
-    if match is None:
-        raise CodecError(f'{text[:40]!r} is no entry of an error queue, which is <code>,"<text>"')
-    return int(match[1]), match[2] or ""
-
-
 def decode_events(text: str) -> int:
     """Read the extended event register; CodecError where it is no whole number."""
     digits = text.strip()
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5):
-        raise CodecError(f"{text[:40]!r} is no event register")
+        raise CodecError(f"{excerpt(text)} is no event register")
     return int(digits)
-
-
-def decode_identity(text: str) -> Identity:
-    """Read ``<maker>,<model>,<serial>,<firmware>``; CodecError where there are not four fields."""
-    fields = [field.strip() for field in text.split(",")]
-    if len(fields) != 4:
-        raise CodecError(f"{text[:60]!r} is no identity of four fields")
-    return Identity(*fields)

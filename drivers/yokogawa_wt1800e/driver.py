@@ -21,6 +21,7 @@ from harness.judge.uncertainty import accuracy, measured, rectangular
 from harness.readings import Measured, Voice
 from harness.roles import EnergyValues, Identity, PowerValues
 from harness.wires import VisaLine
+from harness.wires.scpi_talk import ScpiTalk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,6 +191,7 @@ class Driver:
     def __init__(self, name: str, wire: VisaLine, options: Options, voice: Voice) -> None:
         self.name = name
         self._wire = wire
+        self._talk = ScpiTalk(name, wire, points.NEXT_ERROR)
         self._options = options
         self._voice = voice
         self._interval_s = options.update_interval_s
@@ -222,10 +224,10 @@ class Driver:
             )
         await self._wire.write(points.CLEAR)
         if await self._integration_state() == "START":
-            await self._command(points.INTEGRATION_STOP)
-        await self._command(points.INTEGRATION_RESET)
+            await self._talk.command(points.INTEGRATION_STOP)
+        await self._talk.command(points.INTEGRATION_RESET)
         for command in self._configuration():
-            await self._command(command)
+            await self._talk.command(command)
         await self._set_rate(self._options.update_interval_s)
 
     async def close(self) -> None:
@@ -234,8 +236,7 @@ class Driver:
 
     async def identity(self) -> Identity:
         """Ask for maker, model with suffix, serial number and firmware."""
-        answer = await self._wire.query(points.IDENTITY)
-        return self._decoded(points.IDENTITY, codec.decode_identity, answer)
+        return await self._talk.identity()
 
     async def nodes(self) -> frozenset[str]:
         """Nodes that the rig file wires to its elements."""
@@ -243,9 +244,7 @@ class Driver:
 
     async def update_interval_s(self) -> float:
         """Ask for the interval that it averages over."""
-        answer = await self._wire.query(points.RATE_NOW)
-        value = self._decoded(points.RATE_NOW, codec.decode_number, answer)
-        return self._voice.reading("update_interval_s", value).value
+        return self._voice.reading("update_interval_s", await self._talk.number(points.RATE_NOW)).value
 
     async def set_update_interval_s(self, interval_s: float) -> None:
         """Choose one of its steps.
@@ -288,9 +287,9 @@ class Driver:
         """
         self._voice.command("start_integration")
         if await self._integration_state() == "START":
-            await self._command(points.INTEGRATION_STOP)
-        await self._command(points.INTEGRATION_RESET)
-        await self._command(points.INTEGRATION_START)
+            await self._talk.command(points.INTEGRATION_STOP)
+        await self._talk.command(points.INTEGRATION_RESET)
+        await self._talk.command(points.INTEGRATION_START)
         state = await self._integration_state()
         if state != "START":
             raise DeviceFault(
@@ -300,7 +299,7 @@ class Driver:
     async def stop_integration(self) -> None:
         """Stop the integration; DeviceRefused (844) where none is running."""
         self._voice.command("stop_integration")
-        await self._command(points.INTEGRATION_STOP)
+        await self._talk.command(points.INTEGRATION_STOP)
 
     async def energy(self, node: str) -> EnergyValues:
         """Read what was integrated up to the last update, or up to the stop.
@@ -362,18 +361,19 @@ class Driver:
         import numpy as np  # noqa: PLC0415 - 60 ms that a rig without waveforms need not wait for
 
         trace = f"{quantity.upper()}{wiring.elements[phase - 1]}"
-        await self._command(f"{points.WAVE_TRACE.format(trace=trace)};{points.WAVE_FORMAT}")
-        length = int(
-            self._decoded(points.WAVE_LENGTH, codec.decode_number, await self._wire.query(points.WAVE_LENGTH))
-        )
-        rate_hz = self._decoded(
-            points.WAVE_RATE, codec.decode_number, await self._wire.query(points.WAVE_RATE)
-        )
-        await self._command(points.WAVE_WHOLE.format(last=length - 1))
+        await self._talk.command(f"{points.WAVE_TRACE.format(trace=trace)};{points.WAVE_FORMAT}")
+        length = int(await self._talk.number(points.WAVE_LENGTH))
+        rate_hz = await self._talk.number(points.WAVE_RATE)
+        if length < 2 or not rate_hz > 0.0:
+            raise CodecError(
+                f"{self.name}: {points.WAVE_LENGTH} was answered {length}, {points.WAVE_RATE} {rate_hz:g}:"
+                " two points or more, and a rate above 0, are expected"
+            )
+        await self._talk.command(points.WAVE_WHOLE.format(last=length - 1))
         try:
             answer = await self._wire.query(points.WAVE_SEND)
         except WireTimeout:
-            await self._check_errors(points.WAVE_SEND)  # which says why it is silent, if it knows
+            await self._talk.check_errors(points.WAVE_SEND)  # which says why it is silent, if it knows
             raise
         samples = np.array(
             self._decoded(points.WAVE_SEND, lambda text: codec.decode_values(text, length), answer)
@@ -417,33 +417,8 @@ class Driver:
             commands.append(points.ITEM.format(index=index + 1, function=function, element=element))
         return [*commands, points.UPDATE_FILTER]
 
-    async def _command(self, command: str) -> None:
-        """Send a setting and look into the error queue.
-
-        Raises:
-            DeviceRefused: what the queue says about it.
-        """
-        await self._wire.write(command)
-        await self._check_errors(command)
-
-    async def _check_errors(self, asked: str) -> None:
-        """Empty the error queue.
-
-        Raises:
-            DeviceRefused: it was not empty.
-        """
-        found = []
-        for _ in range(32):  # longest queue that would make sense; a damaged one must not hold the bench
-            answer = await self._wire.query(points.NEXT_ERROR)
-            code, text = self._decoded(points.NEXT_ERROR, codec.decode_error, answer)
-            if code == 0:
-                break
-            found.append(f"{code} {text}")
-        if found:
-            raise DeviceRefused(f"{self.name}: {asked!r} refused: {'; '.join(found)}")
-
     async def _set_rate(self, interval_s: float) -> None:
-        await self._command(points.RATE.format(milliseconds=round(interval_s * 1000)))
+        await self._talk.command(points.RATE.format(milliseconds=round(interval_s * 1000)))
         self._interval_s = interval_s
         self._limits.clear()
         self._update = None

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 # Common and communication group (5-19, 5-102) [S].
-IDENTITY = "*IDN?"
 CLEAR = "*CLS"
 HEADER_OFF = ":COMMunicate:HEADer OFF"
 VERBOSE_ON = ":COMMunicate:VERBose ON"

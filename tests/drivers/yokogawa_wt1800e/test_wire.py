@@ -15,6 +15,7 @@ from drivers.yokogawa_wt1800e import Driver, Emulator, Options, codec, points
 from harness.clock import run_virtual, run_wall
 from harness.errors import CodecError, DeviceFault
 from harness.readings import Voice
+from harness.wires.scpi_talk import decode_error, decode_identity, decode_number
 from harness.wires.visa import InstrumentServer
 
 TRANSCRIPT = (Path(__file__).parent / "wt500_transcript.txt").read_text().splitlines()
@@ -57,7 +58,7 @@ def test_scpis_numbers_for_no_number_are_no_power():
     assert values[1:3] == [math.inf, -math.inf]
     assert math.isnan(values[3])
     assert values[4:] == [math.inf, 1e36]
-    assert math.isnan(codec.decode_number("9.91E37"))
+    assert math.isnan(decode_number("9.91E37"))
 
 
 def test_what_is_written_looks_like_a_wt500s():
@@ -73,19 +74,19 @@ def test_what_is_written_looks_like_a_wt500s():
 
 
 def test_errors_as_the_instruments_say_them():
-    assert codec.decode_error('0,"NO ERROR"') == (0, "NO ERROR")  # yoko-tool
-    assert codec.decode_error('113,"Undefined header"') == (113, "Undefined header")
-    assert codec.decode_error("844") == (844, "")  # with :STATus:QMESsage OFF
+    assert decode_error('0,"NO ERROR"') == (0, "NO ERROR")  # yoko-tool
+    assert decode_error('113,"Undefined header"') == (113, "Undefined header")
+    assert decode_error("844") == (844, "")  # with :STATus:QMESsage OFF
 
 
 def test_the_identity_of_yokogawas_sample_program():
-    identity = codec.decode_identity("YOKOGAWA,WT1806E-5A3-50A3,1234567890,F1.01")
+    identity = decode_identity("YOKOGAWA,WT1806E-5A3-50A3,1234567890,F1.01")
     assert (identity.model, identity.serial, identity.firmware) == ("WT1806E-5A3-50A3", "1234567890", "F1.01")
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e15, max_value=1e15))
 def test_numbers_come_back_within_half_a_digit(value):
-    back = codec.decode_number(codec.encode_value(value, 6))
+    back = decode_number(codec.encode_value(value, 6))
     assert back == pytest.approx(value, rel=5.1e-6, abs=1e-290)
 
 
@@ -120,10 +121,10 @@ def test_the_point_moves_where_rounding_makes_another_digit(value, digits, text)
 def test_no_answer_makes_a_decoder_raise_anything_but_a_codec_error(text, count):
     for decode in (
         lambda text: codec.decode_values(text, count),
-        codec.decode_number,
-        codec.decode_error,
+        decode_number,
+        decode_error,
         codec.decode_events,
-        codec.decode_identity,
+        decode_identity,
     ):
         try:
             decode(text)
@@ -186,6 +187,37 @@ def test_the_driver_reads_a_session_with_signs_as_wired(nodes):
     assert values.reactive_power_var.value == 0.61
     assert (values.voltage_v.value, values.current_a.value) == (198.36, 0.409)
     assert values.frequency_hz.value == 50.003
+
+
+@pytest.mark.parametrize(
+    ("query", "answer", "says"),
+    [
+        (
+            ":WAVEFORM:LENGTH?",
+            "NAN",
+            r"wt: :WAVeform:LENGth\? was answered 'NAN': a finite number is expected",
+        ),
+        (":WAVEFORM:LENGTH?", "1", r"wt: :WAVeform:LENGth\? was answered 1, .* two points or more, "),
+        (":WAVEFORM:SRATE?", "0.0E+00", r"wt: .*:WAVeform:SRATe\? 0: .* a rate above 0, are expected"),
+        (":WAVEFORM:SEND?", "1,2,3", r"wt: :WAVeform:SEND\?: 4 values were asked for and 3 came: '1,2,3'"),
+        (
+            ":STATUS:ERROR?",
+            '113,"Undefined header"',
+            r"wt: :STATus:ERRor\? finds no end: 113 Undefined header",
+        ),
+        (":STATUS:ERROR?", "no error", r"wt: :STATus:ERRor\?: 'no error' is no entry of an error queue"),
+    ],
+)
+def test_a_damaged_answer_on_the_way_to_a_screen_is_told_with_its_query(nodes, query, answer, says):
+    sound = {":WAVEFORM:LENGTH?": "4", ":WAVEFORM:SRATE?": "2.0E+03", ":WAVEFORM:SEND?": "1,2,3,4"}
+
+    async def screen(**changes):
+        line = TapeLine(tape_answers(**sound | changes))
+        return await Driver("wt", line, options_of(nodes), Voice("wt")).envelope("pcs_ac", "u")
+
+    assert run_virtual(screen).highest.tolist() == [2.0, 4.0]
+    with pytest.raises(CodecError, match=says):
+        run_virtual(lambda: screen(**{query: answer}))
 
 
 def test_another_instrument_is_found_out(nodes):
