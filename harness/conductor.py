@@ -291,21 +291,10 @@ class Conductor:
             error = self._not_given(error)
         if call.when == "teardown":
             if isinstance(error, Exception):
-                # Who looks at the counts sees this plan once.
-                report.rackproof_is_counted = run.verdict not in {None, *_OUTCOMES}  # type: ignore[attr-defined]
-                verdict = run.closing_failed(error)
-                report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
-                if isinstance(error, RackproofError):
-                    report.longrepr = f"{run.name}: closing the bench: {error}"
-                if self.rig_session.left_unsafe:
-                    self.live.note(
-                        "UNSAFE", "what is live, and what to do, stands above the table of all plans"
-                    )
-                else:
-                    self.live.note(verdict.words, f"closing the bench: {first_cause(str(error))}")
+                self._not_closed(run, error, report)
             return report
         verdict = run.conclude(error)
-        report.rackproof_verdict = (verdict.name, verdict.letter)  # type: ignore[attr-defined]
+        report.rackproof_verdict = verdict.words  # type: ignore[attr-defined]
         report.user_properties.append(("verdict", verdict.words))
         report.outcome = _OUTCOMES.get(verdict, "failed")
         if hasattr(report, "wasxfail"):
@@ -319,6 +308,19 @@ class Conductor:
             report.longrepr = "\n".join(lines if run.message == cause else [*lines, run.message])
         self.live.end(verdict.words, run.message, run.rig_s)
         return report
+
+    def _not_closed(self, run: PlanRun, error: Exception, report: pytest.TestReport) -> None:
+        """Take an error of closing the bench into a plan whose own function is over."""
+        # Who looks at the counts sees this plan once.
+        report.rackproof_is_counted = run.verdict not in {None, *_OUTCOMES}  # type: ignore[attr-defined]
+        verdict = run.closing_failed(error)
+        report.rackproof_verdict = verdict.words  # type: ignore[attr-defined]
+        if isinstance(error, RackproofError):
+            report.longrepr = f"{run.name}: closing the bench: {error}"
+        if self.rig_session.left_unsafe:
+            self.live.note("UNSAFE", "what is live, and what to do, stands above the table of all plans")
+        else:
+            self.live.note(verdict.words, f"closing the bench: {first_cause(str(error))}")
 
     def _not_given(self, error: pytest.FixtureLookupError) -> ConfigurationError:
         """Say what a plan asked for that there is not, and what it may ask for."""

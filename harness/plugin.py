@@ -172,24 +172,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: Any) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
-    """Show a plan's verdict as its own category, letter and word."""
+    """Show a plan's verdict as its own category and word."""
     verdict = getattr(report, "rackproof_verdict", None)
     if verdict is None:
         return None
     if getattr(report, "rackproof_is_counted", False):
         return "", "", ("", {})
-    name, letter = verdict
     category = {
         "PASS": "passed",
         "FAIL": "failed",
         "INCONCLUSIVE": "failed",
         "ERROR": "error",
         "ABORTED": "error",
-        "NOT_TESTABLE": "not testable",
-    }[name]
-    colour = {"PASS": "green", "NOT_TESTABLE": "yellow"}.get(name, "red")
-    del letter  # the conductor writes a line of its own for each plan
-    return category, "", (name.replace("_", " "), {colour: True})
+        "NOT TESTABLE": "not testable",
+    }[verdict]
+    colour = {"PASS": "green", "NOT TESTABLE": "yellow"}.get(verdict, "red")
+    return category, "", (verdict, {colour: True})  # no letter: the conductor writes a line for each plan
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -23,7 +23,7 @@ from harness.errors import (
 from harness.judge import Judge, Judgement, Verdict
 from harness.loose_ends import loose_ends
 from harness.plans import HAZARDS, Form, PlanSpec
-from harness.readings import Observe, Reading, Waveform
+from harness.readings import Observe, Reading
 from harness.record.record import SAFE_STATE
 from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
 from harness.requirements import Requirements
@@ -649,10 +649,6 @@ class PlanRun:
                     "and so is what was measured on it"
                 )
 
-    def capture(self, name: str, channels: Mapping[str, Waveform], trigger_s: float | None = None) -> None:
-        """Keep a capture's waveforms beside the journal."""
-        self.recorder.capture(name, channels, trigger_s)
-
     def conclude(self, error: BaseException | None) -> Verdict:
         """Find the verdict: the worst of all judgements and of how the plan ended; once."""
         if self.verdict is not None:
@@ -665,22 +661,16 @@ class PlanRun:
             str(each) if isinstance(each, RackproofError) else f"{type(each).__name__}: {each}"
             for each in found
         ]
-        ended = Verdict.worst(map(_verdict_of, found))
-        if error is None:
-            unjudged = self.judge.unjudged()
-            if unjudged or not self.spec.measures:
-                ended = Verdict.ERROR
-                causes.append(
-                    f"declared and never judged: {', '.join(unjudged)}"
-                    if unjudged
-                    else "the plan declares no measure"
-                )
+        # What an error ended has a reason not to have judged all it declared.
+        judged = self.judge.worst() if error is not None else self.judge.verdict()
+        if error is None and (left_out := self.judge.left_out()):
+            causes.append(left_out)
         causes += [
             item.text
             for item in self.judge.judgements
             if item.verdict is not Verdict.PASS and item.text not in causes
         ]
-        self.verdict = Verdict.worst([ended, self.judge.worst()])
+        self.verdict = Verdict.worst([*map(_verdict_of, found), judged])
         self.message = "\n".join(causes)
         try:
             self.recorder.outcome(self.verdict, self.message)

@@ -89,11 +89,6 @@ class Judgement:
     window_s: tuple[float, float] | None
     sources: tuple[str, ...]
 
-    @property
-    def requirement_id(self) -> str:
-        """``<file>.<key>``."""
-        return self.requirement.id
-
 
 def decide(value: float, u: float, limits: Limits, rule: Rule, guard_factor: float = 0.0) -> Verdict:
     """Apply a decision rule to one value.
@@ -146,9 +141,6 @@ class Judge:
         given: Mapping[str, float],
         on_judgement: Callable[[Judgement], None] = _ignore,
     ) -> None:
-        twice = sorted({name for name in measures if list(measures).count(name) > 1})
-        if twice:
-            raise JudgementError(f"measures declared twice: {', '.join(twice)}")
         self._measures = tuple(measures)
         self._requirements = requirements
         self._f0_hz = f0_hz
@@ -196,10 +188,13 @@ class Judge:
             raise StimulusMissed(judgement.text)
         return judgement
 
-    def unjudged(self) -> tuple[str, ...]:
-        """Declared measures that have no judgement yet."""
+    def left_out(self) -> str:
+        """Say what a plan that ends here would not have judged; empty where it judged all it declared."""
+        if not self._measures:
+            return "the plan declares no measure"
         judged = {item.measure for item in self._judgements if not item.is_stimulus}
-        return tuple(name for name in self._measures if name not in judged)
+        unjudged = [name for name in self._measures if name not in judged]
+        return f"declared and never judged: {', '.join(unjudged)}" if unjudged else ""
 
     def worst(self) -> Verdict:
         """Worst verdict so far; PASS before the first one. See ``verdict`` for a plan at its end."""
@@ -207,12 +202,7 @@ class Judge:
 
     def verdict(self) -> Verdict:
         """Verdict of a plan that ran to its end: ERROR where a measure was never judged, or none declared."""
-        is_empty = not self._measures or bool(self.unjudged())
-        return Verdict.worst([self.worst(), Verdict.ERROR]) if is_empty else self.worst()
-
-    def is_verified(self) -> bool:
-        """Whether every number that was judged by has been read in its text; acceptance needs that."""
-        return bool(self._judgements) and all(item.is_verified for item in self._judgements)
+        return Verdict.worst([self.worst(), Verdict.ERROR]) if self.left_out() else self.worst()
 
     def _judge(
         self,
@@ -224,11 +214,12 @@ class Judge:
         is_stimulus: bool,
     ) -> Judgement:
         name = f"{measure} [{case}]" if case else measure
-        if requirement_id not in self._requirements:
-            raise JudgementError(f"{name}: {self._unknown(requirement_id)}")
+        try:
+            requirement = self._requirements[requirement_id]
+        except ConfigurationError as error:
+            raise JudgementError(f"{name}: {error}") from error
         if (is_stimulus, measure, case) in self._seen:
             raise JudgementError(f"{name} was judged before; name each instance with case=")
-        requirement = self._requirements[requirement_id]
         limits = requirement.resolve(self._f0_hz, self._given)
         taken = _taken(name, value, limits)
         if requirement.rule is Rule.GUARD_BAND and isinstance(value, Reading):
@@ -262,13 +253,6 @@ class Judge:
         self._judgements.append(judgement)
         self._on_judgement(judgement)
         return judgement
-
-    def _unknown(self, requirement_id: str) -> str:
-        try:
-            self._requirements[requirement_id]
-        except ConfigurationError as error:
-            return str(error)
-        return f"no requirement {requirement_id!r}"
 
 
 def _taken(name: str, value: object, limits: Limits) -> Measured:
