@@ -21,12 +21,13 @@ from harness.errors import Aborted, BenchError, ConfigurationError, RackproofErr
 from harness.judge import Verdict
 from harness.listing import ROLE_OF_FIXTURE
 from harness.loose_ends import real_sleeps_refused
+from harness.plan_run import Caught, PlanRun, ctrl_c_held_back
 from harness.plans import PlanSpec, spec_of
 from harness.plugin import EXIT_NOT_TESTABLE
 from harness.record.record import first_cause
 from harness.report.terminal import LiveView, write_summary, write_unsafe
 from harness.rig.bench import Bench
-from harness.session import Caught, Choice, PlanRun, RigSession, ctrl_c_held_back
+from harness.session import Choice, RigSession
 
 _Outcome = Literal["passed", "failed", "skipped"]
 _OUTCOMES: Mapping[Verdict, _Outcome] = {Verdict.PASS: "passed", Verdict.NOT_TESTABLE: "skipped"}

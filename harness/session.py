@@ -1,11 +1,10 @@
-"""One session of pytest on one rig: what was chosen, the run's folder, each plan from start to verdict."""
+"""One session of pytest on one rig: what was chosen, the run's folder, its benches, and who guards them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,20 +15,15 @@ from harness.errors import (
     BenchError,
     ConfigurationError,
     Livelock,
-    NotTestable,
-    RackproofError,
     Unsafe,
 )
-from harness.judge import Judge, Judgement, Verdict
-from harness.loose_ends import loose_ends
 from harness.plans import HAZARDS, Form, PlanSpec
 from harness.readings import Observe, Reading
 from harness.record.record import SAFE_STATE
-from harness.record.run import Attempt, PlanRecorder, Run, Subject, Unit
+from harness.record.run import Attempt, Run, Subject, Unit
 from harness.requirements import Requirements
 from harness.rig.agreement import BenchFiles
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
-from harness.rig.files import given_values
 from harness.rig.product_file import ProductFile
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
@@ -40,16 +34,11 @@ from harness.safety.guard_link import GuardLink
 from harness.safety.interlock import Breach, Interlock
 from harness.safety.lease import SAFE, Lease
 from harness.safety.permit import Permit
-from harness.safety.recovery import open_what_answers
-from harness.safety.rest import come_to_rest, snapshot, switch_off
-from harness.safety.safe_state import MakeSafe, Outcome
+from harness.safety.rest import snapshot, switch_off
+from harness.safety.safe_state import Outcome
 from harness.safety.watch import watching
 from harness.seeded_faults import SeededFault
 from harness.wires.traffic import Traffic
-
-ENERGY_RESIDUAL_MAX = 0.001
-"""Share of the energy moved that an emulated plant may not account for in any run."""
-
 
 READINGS_WITHOUT_PAUSE = 10_000
 """Of all devices in one turn of the loop: a plan that looks at everything once needs some dozens; ours."""
@@ -157,7 +146,7 @@ class RigSession:
         return self._rig_now_s()
 
     @property
-    def loop_factory(self) -> Callable[[], Any]:
+    def loop_factory(self) -> type[VirtualLoop | WallLoop]:
         """The loop that plans run on; the same object at every look."""
         return VirtualLoop if self.is_virtual else WallLoop
 
@@ -223,7 +212,6 @@ class RigSession:
         journal = run.journal
         watch = self.watch
         observe: Observe = journal.reading
-        self.interlock = self._own_interlock()
         show = None if self.interlock is None else self._show_interlock
         limit = self._limit_readings if self.is_virtual else None
         takers = [each for each in (watch, show, limit) if each is not None]
@@ -258,10 +246,11 @@ class RigSession:
         Raises:
             Unsafe: somebody else holds the rig, or it was not left safe.
         """
+        self.interlock = self._own_interlock()
         if self.is_virtual:
             self.tripped = ""
             self._excused.clear()
-            async with self._opened(self.setup(f0_hz, traffic_folder), emulate=True) as bench:
+            async with self._opened(self.setup(f0_hz, traffic_folder)) as bench:
                 if self.interlock is None:
                     yield bench
                 else:
@@ -270,7 +259,7 @@ class RigSession:
             return
         self._lease = Lease.take(self.rig, str(self.open_run().folder.resolve()))
         try:
-            async with self._opened(self.setup(f0_hz, traffic_folder), emulate=False) as bench:
+            async with self._opened(self.setup(f0_hz, traffic_folder)) as bench:
                 # Before any plan or fixture could change one: these the guard leaves behind.
                 self.found_settings = await snapshot(bench)
                 self.open_run().note("settings found", dict(self.found_settings), self.rig_now_s())
@@ -281,10 +270,11 @@ class RigSession:
             self._lease = None
 
     @contextlib.asynccontextmanager
-    async def _opened(self, setup: Setup, *, emulate: bool) -> AsyncIterator[Bench]:
+    async def _opened(self, setup: Setup) -> AsyncIterator[Bench]:
         # On the wall clock the bench's own sensors are the guard's.
-        only = None if emulate else frozenset(n for n, d in self.rig.devices.items() if not d.protective)
-        async with open_bench(setup, emulate=emulate, only=only) as bench:
+        ours = frozenset(name for name, device in self.rig.devices.items() if not device.protective)
+        only = None if self.is_virtual else ours
+        async with open_bench(setup, emulate=self.is_virtual, only=only) as bench:
             self.bench = bench
             self._rig_now_s = rig_loop().time
             try:
@@ -447,267 +437,3 @@ class RigSession:
             raise Unsafe("\n  ".join(["the rig was left UNSAFE:", *self.left_unsafe]))
         if outcome.get("settings"):
             raise BenchError(f"settings not restored: {'; '.join(outcome['settings'])}")
-
-
-class Caught(Exception):
-    """Ends a plan under a seeded fault at its first judgement that is no PASS."""
-
-
-@dataclass(slots=True)
-class PlanRun:
-    """One plan of one session, from its set-up to its verdict.
-
-    Attributes:
-        spec: what the plan says of itself.
-        name: its id with its parameters.
-        f0_hz: nominal frequency.
-        judge: takes its measures to their requirements.
-        recorder: records it.
-        verdict: once it is over.
-        message: the first cause, or the judgements that were no PASS.
-        first_error: what ended the plan's function; an error on the way to rest must not hide it.
-        rest_error: what went wrong on the way to rest.
-        was_tripped: what the interlock or the guard stopped it for.
-    """
-
-    session: RigSession
-    spec: PlanSpec
-    name: str
-    f0_hz: float
-    judge: Judge
-    recorder: PlanRecorder
-    params: Mapping[str, object]
-    rig_s: float = 0.0
-    verdict: Verdict | None = None
-    message: str = ""
-    first_error: BaseException | None = None
-    rest_error: RackproofError | None = None
-    was_tripped: str = ""
-
-    @classmethod
-    def begin(
-        cls, session: RigSession, spec: PlanSpec, name: str, f0_hz: float, params: Mapping[str, object]
-    ) -> PlanRun:
-        """Open the plan's part of the record."""
-
-        def on_judgement(judgement: Judgement) -> None:
-            recorder.judgement(judgement)
-            if session.seeded_faults and judgement.verdict is not Verdict.PASS:
-                raise Caught(judgement.text)
-
-        judge = Judge(
-            spec.measures,
-            session.requirements,
-            f0_hz=f0_hz,
-            given=given_values(session.product, session.site, session.rig, f0_hz),
-            on_judgement=on_judgement,
-        )
-        run = session.open_run()
-        form = session.form
-        recorder = run.plan(
-            name,
-            params,
-            title=spec.title,
-            purpose=spec.purpose,
-            f0_hz=f0_hz,
-            form=form,
-            does_not_show=spec.ci_form_omits if form == "ci" else "",
-            seed=session.seed,
-            hazard=spec.hazard,
-            measures=spec.measures,
-            declared_s=spec.limit_s[form],
-            requirements=[
-                {"standard": v.standard, "edition": v.edition, "file": v.file, "sha256": v.sha256}
-                for v in session.requirements.versions()
-            ],
-            at_s=session.rig_now_s(),
-        )
-        return cls(session, spec, name, f0_hz, judge, recorder, params)
-
-    @property
-    def traffic_folder(self) -> Path:
-        """Where this plan's traffic goes."""
-        return self.session.open_run().folder / "traffic" / self.name.replace("/", "-")
-
-    def conducted(
-        self, test: Callable[..., Coroutine[Any, Any, None]], bench: Bench | None
-    ) -> Callable[..., Any]:
-        """Wrap a plan's function: within its rig time, ending at rest, with its settings as they were."""
-
-        async def conduct(**fixtures: Any) -> None:
-            __tracebackhide__ = True  # whoever reads of a plan's mistake sees the plan
-            loop = rig_loop()
-            start_s = loop.time()
-            if self.session.tick is not None:
-                loop.ticker.call = self.session.tick
-            reason = self.session.why_not(self.spec)
-            if reason:
-                raise BenchError(f"{self.name} may not run on rig {self.session.rig.name}: {reason}")
-            if bench is None:
-                await self._played(test(**fixtures))
-                return
-            await self._note_identities(bench)
-            energises = self.spec.hazard != "reads"
-            if energises:
-                await self.session.stand_guard(bench)
-            settings = await snapshot(bench)
-            guard = self.session.guard
-            if guard is not None:
-                guard.plan(self.name)
-            self.session.runs_now = self.spec
-            try:
-                bench.has_energised = bench.has_energised or energises
-                await self._played(test(**fixtures))
-            except BaseException as error:
-                self.first_error = error
-                raise
-            finally:
-                try:
-                    with ctrl_c_held_back():
-                        await self._end(bench, settings, start_s)
-                finally:
-                    self.session.runs_now = None
-                    if guard is not None:
-                        guard.plan("")
-
-        return conduct
-
-    async def _played(self, plan: Coroutine[Any, Any, None]) -> None:
-        """Play the plan's own function, to its end and no longer than it declared."""
-        __tracebackhide__ = True  # as above
-        with loose_ends():
-            await rig_loop().guarded(plan, limit_s=self.spec.limit_s[self.session.form], name=self.name)
-
-    async def _end(self, bench: Bench, settings: Mapping[str, float], start_s: float) -> None:
-        """Come to rest and close the books, however the plan's function ended."""
-        self.was_tripped = self.session.tripped
-        try:
-            try:
-                await self._rest(bench, settings)
-            finally:
-                self._close_books(bench)
-                self.rig_s = rig_loop().time() - start_s
-                rig_loop().ticker.call = None
-        except RackproofError as error:
-            self.rest_error = error
-            if not self.session.is_virtual:
-                self.session.broken = f"it did not come to rest after {self.name}: {error}"
-            if not isinstance(self.first_error, asyncio.CancelledError):
-                raise
-            # Stopped from the keyboard: another error would let pytest go on to the next plan.
-
-    async def _rest(self, bench: Bench, settings: Mapping[str, float]) -> None:
-        """Come to rest; after a trip, by the recipe, which on the wall clock is the guard's to carry out."""
-        session = self.session
-        if not session.tripped:
-            if self.spec.hazard != "reads":
-                await come_to_rest(bench, settings)
-            return
-        if session.is_virtual and session.interlock is not None and session.interlock.breach is not None:
-            breach = session.interlock.breach
-        elif session.guard is not None and session.guard.is_dead:
-            breach = Breach("guard", session.tripped, rig_loop().time())
-        else:
-            return
-        async with contextlib.AsyncExitStack() as stack:
-            await open_what_answers(bench, stack, self.recorder.note)
-            maker = MakeSafe(bench, breach.cause, breach.text, self.recorder.note)
-            outcome = await maker.run(session.found_settings or settings)
-        session.note_outcome(outcome)
-
-    async def _note_identities(self, bench: Bench) -> None:
-        """Record who stands on the rig, how far each driver was tried, and until when it is calibrated."""
-        for name, driver in bench.devices.items():
-            device = bench.rig.devices[name]
-            who = await driver.identity()
-            self.recorder.note(
-                "identity",
-                {
-                    "device": name,
-                    "role": device.role,
-                    "driver": device.driver,
-                    "tried": bench.setup.find_driver(device.driver).TRIED,
-                    "maker": who.maker,
-                    "model": who.model,
-                    "serial": who.serial or device.serial or "",
-                    "firmware": who.firmware,
-                    "calibration due": "" if device.calibration_due is None else str(device.calibration_due),
-                },
-            )
-
-    def _close_books(self, bench: Bench) -> None:
-        """Note what the lines carried and, emulated, where the energy went."""
-        if bench.far_side is not None:
-            bench.far_side.advance()
-            balance = bench.far_side.plant.balance()
-            self.recorder.note("balance", balance)
-            self.recorder.note("traffic", bench.setup.traffic.digests())
-            if abs(balance.residual_fraction) > ENERGY_RESIDUAL_MAX:
-                raise BenchError(
-                    f"the emulated plant lost {balance.residual_fraction:.3%} of its energy; "
-                    f"allowed {ENERGY_RESIDUAL_MAX:.1%}: its physics are wrong, "
-                    "and so is what was measured on it"
-                )
-
-    def conclude(self, error: BaseException | None) -> Verdict:
-        """Find the verdict: the worst of all judgements and of how the plan ended; once."""
-        if self.verdict is not None:
-            return self.verdict
-        errors = {id(each): each for each in (self.first_error, error, self.rest_error) if each is not None}
-        found = [each for each in errors.values() if not isinstance(each, Caught | asyncio.CancelledError)]
-        if self.was_tripped and not any(isinstance(each, Aborted) for each in found):
-            found.insert(0, Aborted(self.was_tripped))
-        causes = [
-            str(each) if isinstance(each, RackproofError) else f"{type(each).__name__}: {each}"
-            for each in found
-        ]
-        # What an error ended has a reason not to have judged all it declared.
-        judged = self.judge.worst() if error is not None else self.judge.verdict()
-        if error is None and (left_out := self.judge.left_out()):
-            causes.append(left_out)
-        causes += [
-            item.text
-            for item in self.judge.judgements
-            if item.verdict is not Verdict.PASS and item.text not in causes
-        ]
-        self.verdict = Verdict.worst([*map(_verdict_of, found), judged])
-        self.message = "\n".join(causes)
-        try:
-            self.recorder.outcome(self.verdict, self.message)
-        except BenchError as lost:
-            # A full disk: the outcome that pytest shows says so, since the record cannot.
-            self.verdict = Verdict.worst([self.verdict, Verdict.ERROR])
-            self.message = "\n".join(filter(None, [self.message, str(lost)]))
-        return self.verdict
-
-    def closing_failed(self, error: Exception) -> Verdict:
-        """Take an error of closing the bench after this plan: its verdict is ERROR, or what is worse."""
-        kind = "" if isinstance(error, RackproofError) else f"{type(error).__name__}: "
-        trouble = f"closing the bench: {kind}{error}"
-        self.verdict = Verdict.worst([self.verdict or Verdict.ERROR, Verdict.ERROR])
-        self.message = "\n".join(filter(None, [self.message, trouble]))
-        self.session.open_run().closing_failed(trouble)
-        return self.verdict
-
-
-def _verdict_of(error: BaseException) -> Verdict:
-    match error:
-        case NotTestable():
-            return Verdict.NOT_TESTABLE
-        case Aborted() | KeyboardInterrupt() | SystemExit():
-            return Verdict.ABORTED
-        case _:
-            return Verdict.ERROR
-
-
-@contextlib.contextmanager
-def ctrl_c_held_back() -> Iterator[None]:
-    """Let what takes a moment be done whole; a Ctrl-C that came meanwhile comes at its end."""
-    came: list[object] = []
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(None))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came:
-            signal.raise_signal(signal.SIGINT)
