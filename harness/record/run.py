@@ -19,13 +19,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from platform import node
-from types import TracebackType
 from typing import Any, Self
 
 from harness.clock import wall_time
-from harness.errors import Aborted, BenchError
+from harness.errors import BenchError
 from harness.judge.verdicts import Judgement
-from harness.readings import Observe, Reading, Waveform
+from harness.readings import Waveform
 from harness.record.canonical import plain
 from harness.record.journal import GUARD_JOURNAL, Journal, read_journal
 from harness.record.logbook import JOURNAL, LOGBOOK, RECORD, versions, write_logbook, write_whole
@@ -117,28 +116,18 @@ def capture_file(stem: str, capture: str) -> str:
 
 
 class PlanRecorder:
-    """Records one plan; leaving it without an outcome is one: ABORTED or ERROR, with the cause.
+    """Records what belongs to one plan, and its outcome. What devices say and are told goes to the run.
 
     Times default to the running loop's; outside a loop, to the last time that the journal saw.
     """
 
     def __init__(self, run: Run, plan: str, stem: str) -> None:
         self.plan = plan
-        self.verdicts: list[str] = []
-        self.reading: Observe = run.journal.reading
         self._run = run
         self._journal = run.journal
         self._stem = stem
         self._captures: set[str] = set()
         self._is_over = False
-
-    def command(self, name: str, at_s: float, asked: object = None) -> None:
-        """Record that the bench is about to do ``<device>.<verb>``; fits ``Voice.note``."""
-        self._event("command", {"command": name, "asked": asked}, at_s)
-
-    def stimulus(self, name: str, asked: object, measured: object = None, at_s: float | None = None) -> None:
-        """Record what the bench was to do to the product, and what it was seen to do."""
-        self._event("stimulus", {"stimulus": name, "asked": asked, "measured": measured}, at_s)
 
     def judgement(self, judgement: Judgement | Mapping[str, object], at_s: float | None = None) -> None:
         """Record a judgement at its birth; fits ``Judge``'s ``on_judgement``.
@@ -152,7 +141,6 @@ class PlanRecorder:
         if not body.get("measure"):
             raise BenchError(f"{self.plan}: a judgement names its measure; this has {sorted(body)}")
         body["verdict"] = verdict_word(body.get("verdict"))
-        self.verdicts.append(body["verdict"])
         self._event("judgement", body, at_s)
 
     def note(self, kind: str, body: object, at_s: float | None = None) -> None:
@@ -161,8 +149,7 @@ class PlanRecorder:
         Raises:
             BenchError: a kind that the record itself uses.
         """
-        if kind in OWN_KINDS:
-            raise BenchError(f"{self.plan}: note {kind!r} is a word of the record's own; choose another")
+        _refuse_own(kind)
         self._event(kind, body, at_s)
 
     def capture(self, name: str, channels: Mapping[str, Waveform], trigger_s: float | None = None) -> None:
@@ -215,20 +202,6 @@ class PlanRecorder:
                 at_s = self._journal.last_s
         self._journal.event(kind, body, at_s)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._is_over:
-            return
-        if error is None:
-            self.outcome("ERROR", "the plan was left without an outcome")
-            return
-        stopped = isinstance(error, Aborted) or not isinstance(error, Exception)
-        self.outcome("ABORTED" if stopped else "ERROR", f"{type(error).__name__}: {error}")
-
 
 class Run:
     """An open run. ``open`` makes its folder; nothing is touched before.
@@ -237,7 +210,6 @@ class Run:
         runs: the folder of all runs.
         wall: tells wall-clock time; the record never sees it.
         planned: names of the plans that it is to do.
-        versions: of what the caller adds to Rackproof's own, such as the commit of the plans.
     """
 
     def __init__(
@@ -247,7 +219,6 @@ class Run:
         attempt: Attempt,
         *,
         wall: Callable[[], datetime] = wall_time,
-        versions: Mapping[str, str] | None = None,
         planned: Sequence[str] = (),
     ) -> None:
         self.runs = runs
@@ -256,7 +227,6 @@ class Run:
         self.recorder: PlanRecorder | None = None
         self.run_id = str(uuid.uuid4())
         self._wall = wall
-        self._versions = dict(versions or {})
         self._planned = list(planned)
         self._plans: list[str] = []
 
@@ -290,7 +260,7 @@ class Run:
             "operator": self.attempt.operator,
             "order": self.attempt.order,
             "attempt": {"number": number, "of": self.attempt.of},
-            "versions": libraries | self._versions,
+            "versions": libraries,
         }
         begun = {"subject": plain(self.subject), "logbook": logbook, "planned": self._planned}
         self.journal.event("run", begun, 0.0)
@@ -332,7 +302,7 @@ class Run:
         requirements: Sequence[Mapping[str, object]] = (),
         at_s: float = 0.0,
     ) -> PlanRecorder:
-        """Begin a plan; use it in ``with``.
+        """Begin a plan; what devices say and are told belongs to it until its outcome.
 
         Args:
             plan: its id, with parameters where one function makes several plans (``RT-01[50 Hz]``).
@@ -372,15 +342,8 @@ class Run:
         self.recorder = PlanRecorder(self, plan, trace_stems(self._plans)[-1])
         return self.recorder
 
-    def reading(self, *readings: Reading[Any]) -> None:
-        """Record readings of a device that outlives plans; fits ``Voice.observe``.
-
-        They belong to the plan that is running; between plans only the journal keeps them.
-        """
-        self.journal.reading(*readings)
-
     def command(self, name: str, at_s: float, asked: object = None) -> None:
-        """Record a command of a device that outlives plans; fits ``Voice.note``."""
+        """Record that the bench is about to do ``<device>.<verb>``; fits ``Voice.note``."""
         self.journal.event("command", {"command": name, "asked": asked}, at_s)
 
     def note(self, kind: str, body: object, at_s: float = 0.0) -> None:

@@ -99,7 +99,6 @@ class PlanView:
     plan: PlanRecord
     rows: Sequence[JudgementRow]
     facts: Sequence[tuple[str, str]]
-    stimulus: Sequence[tuple[str, str, str, str]]
     panels: Sequence[Panel]
     lanes: str
     captures: Sequence[CaptureView]
@@ -232,7 +231,6 @@ def _view(run_dir: Path, plan: PlanRecord, stem: str) -> PlanView:
         plan=plan,
         rows=[judgement_row(each) for each in _worst_first(plan.judgements)],
         facts=_facts(plan),
-        stimulus=_stimulus(plan),
         panels=reading_panels(series, start_s, end_s),
         lanes=draw_lanes(lanes_of(series, end_s), commands, start_s, end_s),
         captures=captures,
@@ -356,22 +354,7 @@ def _facts(plan: PlanRecord) -> list[tuple[str, str]]:
     return [(name, words) for name, words in pairs if words]
 
 
-def _stimulus(plan: PlanRecord) -> list[tuple[str, str, str, str]]:
-    return [
-        (
-            f"{figure(float(each['at_s']))} s",
-            str(each["body"]["stimulus"]),
-            _say(each["body"]["asked"]),
-            _say(each["body"]["measured"]),
-        )
-        for each in plan.entries
-        if each["kind"] == "stimulus"
-    ]
-
-
-_SHOWN_ELSEWHERE = frozenset(
-    {"plan", "command", "stimulus", "judgement", "capture", "identity", "readings", "verdict"}
-)
+_SHOWN_ELSEWHERE = frozenset({"plan", "command", "judgement", "capture", "identity", "readings", "verdict"})
 
 
 def _notes(plan: PlanRecord) -> list[tuple[str, str, Sequence[tuple[str, str]]]]:

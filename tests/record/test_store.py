@@ -25,9 +25,9 @@ def store(station):
 
 
 def sealed(run, plan="RT-01[50 Hz]", judgement=VERIFIED, **facts):
-    with run.plan(plan, f0_hz=50.0, **facts) as recorder:
-        recorder.judgement(judgement, 1.0)
-        recorder.outcome(judgement["verdict"], "", 2.0)
+    recorder = run.plan(plan, f0_hz=50.0, **facts)
+    recorder.judgement(judgement, 1.0)
+    recorder.outcome(judgement["verdict"], "", 2.0)
     run.seal()
     return run.folder
 

@@ -69,7 +69,7 @@ def sag_channels(duration_s, sag_at_s, f0=F0, start_s=0.0):
     return channels
 
 
-def readings(recorder, duration_s, *, sag_at_s=None, period_s=0.5):
+def readings(run, duration_s, *, sag_at_s=None, period_s=0.5):
     t = np.arange(0.0, duration_s, period_s).tolist()
     for now in t:
         is_sag = sag_at_s is not None and sag_at_s <= now < sag_at_s + 0.3
@@ -86,10 +86,12 @@ def readings(recorder, duration_s, *, sag_at_s=None, period_s=0.5):
             ("battery.temperature_degc", 25.0 + 0.01 * now),
             ("battery.soc", 0.62 - now / 5000.0),
         ):
-            recorder.reading(Reading(value, now, source))
-        recorder.reading(Reading("running" if now > 4 else "starting", now, "inverter.state"))
-        recorder.reading(Reading(frozenset({"grid_undervoltage"} if is_sag else ()), now, "inverter.alarms"))
-        recorder.reading(Reading(True, now, "battery.is_discharge_allowed"))
+            run.journal.reading(Reading(value, now, source))
+        run.journal.reading(Reading("running" if now > 4 else "starting", now, "inverter.state"))
+        run.journal.reading(
+            Reading(frozenset({"grid_undervoltage"} if is_sag else ()), now, "inverter.alarms")
+        )
+        run.journal.reading(Reading(True, now, "battery.is_discharge_allowed"))
 
 
 def identities(recorder):
@@ -102,7 +104,7 @@ def identities(recorder):
 
 
 def ride_through(run, plan, f0, verdict, *, duration_s=60.0, message=""):
-    with run.plan(
+    recorder = run.plan(
         plan,
         {"residual": 0.2, "duration_ms": 300},
         title="Rides through a three-phase sag to 20 % for 0.3 s",
@@ -114,27 +116,24 @@ def ride_through(run, plan, f0, verdict, *, duration_s=60.0, message=""):
         hazard="stresses",
         measures=("power before", "time to restore"),
         declared_s=120.0,
-    ) as recorder:
-        identities(recorder)
-        recorder.command("inverter.set_power_w", 0.5, 10000.0)
-        recorder.command("grid.load_profile", 20.0, [{"duration_s": 0.3, "voltage_pu": [0.2, 0.2, 0.2]}])
-        recorder.command("grid.start_profile", 30.0, None)
-        recorder.stimulus(
-            "sag", {"residual": 0.2, "duration_s": 0.3}, {"residual": 0.2003, "duration_s": 0.2998}, 30.0
-        )
-        readings(recorder, duration_s, sag_at_s=30.0)
-        recorder.capture("sag", sag_channels(4.0, 30.0, f0, 28.0))
-        recorder.judgement(
-            judgement("residual voltage", 0.2003, 0.0004, "1", ".", 0.19, 0.21, is_stimulus=True), 40.0
-        )
-        recorder.judgement(judgement("power before", 9987.0, 8.2, "W", ".", 9500.0, 10500.0), 41.0)
-        restore = 0.0884 if verdict == "." else 0.131
-        recorder.judgement(judgement("time to restore", restore, 0.0011, "s", verdict, None, 0.1), 42.0)
-        recorder.judgement(judgement("stays connected", 1.0, 0.0, "bool", ".", 1.0, 1.0), 43.0)
-        recorder.note(
-            "balance", {"in_j": 612344.2, "out_j": 580123.9, "losses_j": 32219.8, "residual": 8.2e-7}, 59.0
-        )
-        recorder.outcome(verdict, message, duration_s)
+    )
+    identities(recorder)
+    run.command("inverter.set_power_w", 0.5, 10000.0)
+    run.command("grid.load_profile", 20.0, [{"duration_s": 0.3, "voltage_pu": [0.2, 0.2, 0.2]}])
+    run.command("grid.start_profile", 30.0, None)
+    readings(run, duration_s, sag_at_s=30.0)
+    recorder.capture("sag", sag_channels(4.0, 30.0, f0, 28.0))
+    recorder.judgement(
+        judgement("residual voltage", 0.2003, 0.0004, "1", ".", 0.19, 0.21, is_stimulus=True), 40.0
+    )
+    recorder.judgement(judgement("power before", 9987.0, 8.2, "W", ".", 9500.0, 10500.0), 41.0)
+    restore = 0.0884 if verdict == "." else 0.131
+    recorder.judgement(judgement("time to restore", restore, 0.0011, "s", verdict, None, 0.1), 42.0)
+    recorder.judgement(judgement("stays connected", 1.0, 0.0, "bool", ".", 1.0, 1.0), 43.0)
+    recorder.note(
+        "balance", {"in_j": 612344.2, "out_j": 580123.9, "losses_j": 32219.8, "residual": 8.2e-7}, 59.0
+    )
+    recorder.outcome(verdict, message, duration_s)
 
 
 @pytest.fixture
@@ -161,39 +160,39 @@ def sealed(run):
     """The folder of a sealed run in which every verdict occurs."""
     ride_through(run, "RT-01[50 Hz]", 50.0, ".")
     ride_through(run, "RT-01[60 Hz]", 60.0, "F", message="time to restore: 131.0 ms; allowed at most 100 ms")
-    with run.plan(
+    plan = run.plan(
         "CC-02",
         title="Round-trip efficiency over one full cycle",
         f0_hz=50.0,
         form="ci",
         measures=("efficiency",),
-    ) as plan:
-        readings(plan, 7200.0, period_s=30.0)
-        plan.judgement(
-            judgement(
-                "round-trip efficiency",
-                0.8513,
-                0.0031,
-                "1",
-                "I",
-                0.85,
-                None,
-                rule="guard_band",
-                is_verified=True,
-                provenance="maker's own limit",
-            ),
-            7100.0,
-        )
-        plan.outcome("I", "", 7200.0)
-    with run.plan("PR-04", title="Isolation fault trips the string", form="full") as plan:
-        plan.outcome("NOT_TESTABLE", "lab1 has no role fault_inserter", 0.0)
-    with run.plan("CO-01", title="A silent battery brings the converter to zero power", form="full") as plan:
-        readings(plan, 12.0)
-        plan.outcome(
-            "E", "WireTimeout: battery: no answer to 0x0351 within 1 s\nwhile waiting for battery.soc", 12.0
-        )
-    with run.plan("FO-01", title="AC loss at full load", form="full") as plan:
-        readings(plan, 20.0, sag_at_s=10.0)
-        plan.outcome("A", "interlock: battery_dc.i_a 312.4 A above the envelope 300 A for 20 ms", 20.0)
+    )
+    readings(run, 7200.0, period_s=30.0)
+    plan.judgement(
+        judgement(
+            "round-trip efficiency",
+            0.8513,
+            0.0031,
+            "1",
+            "I",
+            0.85,
+            None,
+            rule="guard_band",
+            is_verified=True,
+            provenance="maker's own limit",
+        ),
+        7100.0,
+    )
+    plan.outcome("I", "", 7200.0)
+    plan = run.plan("PR-04", title="Isolation fault trips the string", form="full")
+    plan.outcome("NOT_TESTABLE", "lab1 has no role fault_inserter", 0.0)
+    plan = run.plan("CO-01", title="A silent battery brings the converter to zero power", form="full")
+    readings(run, 12.0)
+    plan.outcome(
+        "E", "WireTimeout: battery: no answer to 0x0351 within 1 s\nwhile waiting for battery.soc", 12.0
+    )
+    plan = run.plan("FO-01", title="AC loss at full load", form="full")
+    readings(run, 20.0, sag_at_s=10.0)
+    plan.outcome("A", "interlock: battery_dc.i_a 312.4 A above the envelope 300 A for 20 ms", 20.0)
     run.seal()
     return run.folder

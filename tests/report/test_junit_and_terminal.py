@@ -50,8 +50,8 @@ def test_a_failure_says_the_value_the_limit_and_the_requirement(suite):
 
 
 def test_bytes_that_xml_forbids_are_replaced(run):
-    with run.plan("XX-01") as plan:
-        plan.outcome("E", "CodecError: \x00\x1b[31m ]]> <&", 1.0)
+    plan = run.plan("XX-01")
+    plan.outcome("E", "CodecError: \x00\x1b[31m ]]> <&", 1.0)
     run.seal()
     root = ET.fromstring(draw_junit(run.folder))  # noqa: S314 - our own
     assert root.find(".//error").text == "CodecError: \ufffd\ufffd[31m ]]> <&"
@@ -107,8 +107,8 @@ def test_the_summary_says_every_cause_whole_within_the_width_of_the_terminal(sea
 
 
 def test_a_summary_in_which_all_passed_asks_no_why(run):
-    with run.plan("RT-01", title="A sag") as plan:
-        plan.outcome(".", "", 1.0)
+    plan = run.plan("RT-01", title="A sag")
+    plan.outcome(".", "", 1.0)
     run.seal()
     stream = io.StringIO()
     write_summary(record_of(read_document(run.folder / "record.json")), None, stream, is_terminal=True)

@@ -93,12 +93,12 @@ def test_lists_the_worst_plan_first(page):
 
 def listed(run, rows):
     """Measures as the page lists them."""
-    with run.plan("XX-01") as plan:
-        for measure, verdict, is_stimulus, family in rows:
-            requirement = {"id": f"{family}.x"}
-            row = judgement(measure, 1.0, 0.01, "1", verdict, 0.0, 2.0, is_stimulus=is_stimulus)
-            plan.judgement({**row, "requirement": requirement}, 1.0)
-        plan.outcome(".", "", 2.0)
+    plan = run.plan("XX-01")
+    for measure, verdict, is_stimulus, family in rows:
+        requirement = {"id": f"{family}.x"}
+        row = judgement(measure, 1.0, 0.01, "1", verdict, 0.0, 2.0, is_stimulus=is_stimulus)
+        plan.judgement({**row, "requirement": requirement}, 1.0)
+    plan.outcome(".", "", 2.0)
     run.seal()
     table = draw_report(run.folder).decode().partition('<table class="judgements">')[2]
     return re.findall(r"<td>(\w+)", table.partition("</table>")[0])
@@ -149,9 +149,9 @@ def test_a_damaged_trace_leaves_a_sentence_and_not_a_crash(sealed):
 
 
 def test_text_of_a_device_cannot_become_markup(run):
-    with run.plan("XX-01", title="<script>alert(1)</script>") as plan:
-        plan.command("inverter.say", 0.0, "</title><b>")
-        plan.outcome("E", "<img src=x>", 1.0)
+    plan = run.plan("XX-01", title="<script>alert(1)</script>")
+    run.command("inverter.say", 0.0, "</title><b>")
+    plan.outcome("E", "<img src=x>", 1.0)
     run.seal()
     page = draw_report(run.folder).decode()
     assert "<script>alert" not in page
