@@ -19,12 +19,11 @@ import pytest
 from harness.clock import rig_loop
 from harness.errors import Aborted, BenchError, ConfigurationError, RackproofError, near_miss
 from harness.judge import Verdict
-from harness.listing import ROLE_OF_FIXTURE
 from harness.loose_ends import real_sleeps_refused
 from harness.plan_run import Caught, PlanRun, ctrl_c_held_back
-from harness.plans import PlanSpec, spec_of
+from harness.plans import PLAN_FIXTURES, ROLE_OF_FIXTURE, PlanSpec, spec_of
 from harness.plugin import EXIT_NOT_TESTABLE
-from harness.record.record import first_cause
+from harness.record.record import Record, first_cause
 from harness.report.terminal import LiveView, write_summary, write_unsafe
 from harness.rig.bench import Bench
 from harness.session import Choice, RigSession
@@ -36,13 +35,6 @@ _TOLD_IN_WORDS = (RackproofError, Caught, pytest.skip.Exception)
 """What ends a plan and says all by its message: where in the harness it was raised helps nobody."""
 
 PLAN_RUN = pytest.StashKey[PlanRun]()
-
-
-PLAN_FIXTURES = (
-    *ROLE_OF_FIXTURE,
-    *("bench", "f0_hz", "form", "judge", "keep", "nominal_hz", "product", "requirements", "rig", "telemetry"),
-)
-"""What a plan may ask for: roles first."""
 
 LONGEST_SERIAL = 64
 """It is a part of a folder's name, of which Linux allows 255 bytes; ours."""
@@ -59,7 +51,7 @@ class Conductor:
         self.trouble = ""
         self.runs: list[PlanRun] = []
         self.sealed_in: Path | None = None
-        self.record: Any = None
+        self.record: Record | None = None
         self._until_the_end = contextlib.ExitStack()
         self._before_the_end: Any = None
         self._has_said_that_it_ends = False
@@ -423,7 +415,7 @@ class Conductor:
             if session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say where the record is, and what was not run."""
         write = terminalreporter.write_line
         session = self.rig_session

@@ -11,18 +11,8 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigurationError
-from harness.plans import PlanSpec, spec_of
+from harness.plans import ROLE_OF_FIXTURE, PlanSpec, spec_of
 from harness.rig.rig_file import RigFile
-
-ROLE_OF_FIXTURE = {
-    "battery": "battery",
-    "inverter": "inverter",
-    "grid": "grid_source",
-    "analyzer": "power_analyzer",
-    "recorder": "recorder",
-    "fault_inserter": "fault_inserter",
-    "energy_manager": "energy_manager",
-}
 
 
 class _Collected:
@@ -82,7 +72,7 @@ def _on_rig(spec: PlanSpec, roles: frozenset[str], rig: RigFile, *, emulate: boo
         return f"refused: {spec.hazard}; the rig allows {', '.join(rig.allowed_hazards)}"
     if emulate:
         return "runs, emulated"
-    return "runs" if spec.hazard == "reads" else "runs once the rig is armed (rackproof arm)"
+    return "runs once the rig is armed (rackproof arm)" if spec.energises else "runs"
 
 
 def list_plans(testplans: Path, rig: RigFile | None, *, emulate: bool = False) -> int:

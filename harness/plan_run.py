@@ -127,8 +127,7 @@ class PlanRun:
                 await self._played(test(**fixtures))
                 return
             await self._note_identities(bench)
-            energises = self.spec.hazard != "reads"
-            if energises:
+            if self.spec.energises:
                 await self.session.stand_guard(bench)
             settings = await snapshot(bench)
             guard = self.session.guard
@@ -136,7 +135,7 @@ class PlanRun:
                 guard.plan(self.name)
             self.session.runs_now = self.spec
             try:
-                bench.has_energised = bench.has_energised or energises
+                bench.has_energised = bench.has_energised or self.spec.energises
                 await self._played(test(**fixtures))
             except BaseException as error:
                 self.first_error = error
@@ -180,7 +179,7 @@ class PlanRun:
         """Come to rest; after a trip, by the recipe, which on the wall clock is the guard's to carry out."""
         session = self.session
         if not session.tripped:
-            if self.spec.hazard != "reads":
+            if self.spec.energises:
                 await come_to_rest(bench, settings)
             return
         if session.is_virtual and session.interlock is not None and session.interlock.breach is not None:

@@ -10,12 +10,27 @@ from typing import Any, Literal, TypeVar, get_args
 import pytest
 
 from harness.errors import ConfigurationError, near_miss
+from harness.hazards import HAZARDS, Hazard
 
 Form = Literal["ci", "full"]
-Hazard = Literal["reads", "energises", "stresses", "destroys"]
-HAZARDS: tuple[Hazard, ...] = get_args(Hazard)
-"""Mildest first."""
 FORMS: tuple[Form, ...] = get_args(Form)
+
+ROLE_OF_FIXTURE = {
+    "battery": "battery",
+    "inverter": "inverter",
+    "grid": "grid_source",
+    "analyzer": "power_analyzer",
+    "recorder": "recorder",
+    "fault_inserter": "fault_inserter",
+    "energy_manager": "energy_manager",
+}
+"""The role of each fixture that is a device."""
+
+PLAN_FIXTURES = (
+    *ROLE_OF_FIXTURE,
+    *("bench", "f0_hz", "form", "judge", "keep", "nominal_hz", "product", "requirements", "rig", "telemetry"),
+)
+"""What a plan may ask for: roles first."""
 
 PLAN_ATTRIBUTE = "__rackproof_plan__"
 
@@ -50,6 +65,11 @@ class PlanSpec:
     ci_form_omits: str = ""
     purpose: str = field(default="", compare=False)
 
+    @property
+    def energises(self) -> bool:
+        """Whether it may bring energy onto the rig; one that only reads needs no arming, guard or rest."""
+        return self.hazard != "reads"
+
 
 def plan(
     plan_id: str,
@@ -63,9 +83,8 @@ def plan(
 ) -> Callable[[TestT], TestT]:
     """Make a plan of an async test function.
 
-    Its arguments are fixtures: roles (``battery``, ``inverter``, ``grid``, ``analyzer``, ``recorder``,
-    ``fault_inserter``), ``judge``, ``product``, ``rig``, ``f0_hz`` and ``form``. A plan that asks for
-    ``f0_hz`` runs once for each frequency of the rig.
+    Its arguments are fixtures: those of ``PLAN_FIXTURES``, and what its own ``conftest.py`` defines. A plan
+    that asks for ``f0_hz`` runs once for each frequency of the rig.
 
     Raises:
         PlanMistake: with every mistake, while pytest collects.

@@ -13,14 +13,17 @@ import sys
 import warnings
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
+
+if TYPE_CHECKING:
+    from harness.conductor import Conductor
 
 EXIT_NOT_TESTABLE = 10
 """Exit code of a run in which nothing failed and something could not be tested."""
 
-CONDUCTOR = pytest.StashKey[Any]()
+CONDUCTOR: pytest.StashKey[Conductor] = pytest.StashKey()
 TERMINAL = pytest.StashKey[TextIO]()
 
 

@@ -17,7 +17,7 @@ from harness.errors import (
     Livelock,
     Unsafe,
 )
-from harness.plans import HAZARDS, Form, PlanSpec
+from harness.plans import Form, PlanSpec
 from harness.readings import Observe, Reading
 from harness.record.record import SAFE_STATE
 from harness.record.run import Attempt, Run, Subject, Unit
@@ -166,7 +166,7 @@ class RigSession:
             return self.broken
         if spec.hazard not in self.rig.allowed_hazards:
             return f"hazard {spec.hazard!r}; rig {self.rig.name} allows {', '.join(self.rig.allowed_hazards)}"
-        if HAZARDS.index(spec.hazard) == 0:
+        if not spec.energises:
             return ""
         reasons = refusals(self.rig, self.product)
         if reasons:
@@ -347,7 +347,7 @@ class RigSession:
             return self.tripped
         if self.runs_now is None:
             return "no plan runs: fixtures prepare, only a plan's own function energises and comes to rest"
-        if self.runs_now.hazard == "reads":
+        if not self.runs_now.energises:
             return (
                 f"the hazard of plan {self.runs_now.plan_id} is 'reads', which energises nothing; "
                 "a plan that has to says hazard='energises' or above"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.conductor import PLAN_FIXTURES
+from harness.plans import PLAN_FIXTURES
 
 from .conftest import LONGEST_FIRST
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 from pydantic import Field, field_validator
 
 from harness.errors import ConfigurationError, near_miss
+from harness.hazards import Hazard
 from harness.rig.driver_folders import DriverFolder, FindDriver, find_driver
 from harness.rig.safety_part import Interlock, SafeState
 from harness.rig.toml_file import (
@@ -32,7 +33,6 @@ from harness.roles import ROLES, Watchdog
 
 _PartT = TypeVar("_PartT", bound=Part)
 
-Hazard = Literal["reads", "energises", "stresses", "destroys"]
 Sharing = Literal["shared", "exclusive"]
 
 # The interface names of python-can 4.6, docs/configuration.rst; plug-ins announce theirs as entry points.
