@@ -19,7 +19,7 @@ from harness.errors import (
 )
 from harness.plans import Form, PlanSpec
 from harness.readings import Observe, Reading
-from harness.record.record import SAFE_STATE
+from harness.record.journal import SAFE_STATE
 from harness.record.run import Attempt, Run, Subject, Unit
 from harness.requirements import Requirements
 from harness.rig.agreement import BenchFiles

@@ -22,6 +22,8 @@ GUARD_JOURNAL = "guard.jsonl"
 
 READING = "r"
 """The kind of a reading."""
+SAFE_STATE = "safe state"
+"""The kind of what came of a safe state; the body has ``is_safe``."""
 
 
 _WORDS = {True: "true", False: "false"}

@@ -26,12 +26,10 @@ from typing import Any
 from harness.errors import BenchError
 from harness.judge.verdicts import Verdict
 from harness.record.canonical import canonical, digest, plain, spell
-from harness.record.journal import READING, Event
+from harness.record.journal import READING, SAFE_STATE, Event
 from harness.record.traces import digest_of_readings, number_of
 
 SCHEMA = 1
-SAFE_STATE = "safe state"
-"""Kind of the events that say what came of a safe state; the body has ``is_safe``."""
 GENESIS = digest(b"rackproof plan, schema 1")
 """What every plan's chain begins with."""
 

@@ -299,7 +299,8 @@ class Bench:
         """Give the device that fulfils a role.
 
         Raises:
-            NotTestable: the rig has none, or more than one.
+            NotTestable: the rig has none, or more than one, or it is not open: another process holds it, or
+                it did not answer.
         """
         names = [name for name, device in self.rig.devices.items() if device.role == role]
         if len(names) != 1:
@@ -308,7 +309,11 @@ class Bench:
             raise NotTestable(
                 f"rig {self.rig.name}: the plan asks for one {role}, there is {there}; it has: {have}"
             )
-        return self.devices[names[0]]
+        (name,) = names
+        if name not in self.devices:
+            there = ", ".join(self.devices) or "none"
+            raise NotTestable(f"{role}: {name} is not open here; open are: {there}")
+        return self.devices[name]
 
 
 def line_of(name: str, bench: Bench) -> Any:

@@ -314,7 +314,7 @@ class Guard:
         return fenced
 
     async def _cease_at_once(self) -> None:
-        with contextlib.suppress(RackproofError, KeyError):
+        with contextlib.suppress(RackproofError):
             await self._bench.role("inverter").turn_off()
 
     async def _fence(self) -> str:

@@ -20,7 +20,7 @@ _REST_WITHIN_S = 30.0
 def _device(bench: Bench, role: str) -> Any | None:
     try:
         return bench.role(role)
-    except (NotTestable, KeyError):
+    except NotTestable:
         return None
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from harness.clock import now_s
 from harness.errors import DeviceFault, NotTestable, Unsafe
 from harness.readings import Measured
+from harness.record.journal import SAFE_STATE
 from harness.rig.bench import Bench
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile
@@ -245,7 +246,7 @@ class MakeSafe:
         await self.verify()
         if settings:
             await self._restore(settings)
-        self._say("safe state", self.outcome)
+        self._say(SAFE_STATE, self.outcome)
         return self.outcome
 
     async def _try(self, means: Means) -> None:
@@ -264,20 +265,14 @@ class MakeSafe:
         self.outcome.steps.append(step)
         self._say("step", step)
 
-    def _role(self, role: str) -> Any:
-        try:
-            return self._bench.role(role)
-        except KeyError:
-            raise NotTestable(f"{role}: it could not be opened") from None
-
     async def _cease(self) -> None:
-        await self._role("inverter").turn_off()
+        await self._bench.role("inverter").turn_off()
 
     async def _source_off(self) -> None:
-        await self._role("grid_source").turn_off()
+        await self._bench.role("grid_source").turn_off()
 
     async def _faults_out(self) -> None:
-        inserter = self._role("fault_inserter")
+        inserter = self._bench.role("fault_inserter")
         for fault in sorted((await inserter.inserted()).value):
             await inserter.remove(fault)
 
@@ -292,18 +287,18 @@ class MakeSafe:
             raise NotTestable("no relay of topology.faults cuts the line on which the converter hears")
         inserter = self._bench.devices.get(rig.topology.faults[fault].device)
         if inserter is None:
-            raise NotTestable(f"{rig.topology.faults[fault].device}: it could not be opened")
+            raise NotTestable(f"{rig.topology.faults[fault].device} is not open here")
         await self._trusted(self._part.current)
         await inserter.insert(fault)
         await self._wait_for_current(silenced_within_s(rig, self._bench.product), in_envelope=True)
 
     async def _drop_chain(self) -> None:
         chain = self._chain()
-        await self._role("safety_inputs").set_output(chain.chain, is_on=False)
+        await self._bench.role("safety_inputs").set_output(chain.chain, is_on=False)
 
     async def _open_battery(self) -> None:
         chain = self._chain()
-        device = self._role("safety_inputs")
+        device = self._bench.role("safety_inputs")
         await self._wait_for_current(self._part.current_gone_within_s)
         await device.set_output(chain.battery_enable, is_on=False)
         end_s = now_s() + self._part.open_within_s
@@ -421,7 +416,7 @@ class MakeSafe:
             return []
         try:
             async with asyncio.timeout(STEP_WITHIN_S):
-                is_closed = (await _inputs(self._role("safety_inputs")))[chain.contactor_feedback]
+                is_closed = (await _inputs(self._bench.role("safety_inputs")))[chain.contactor_feedback]
         except Exception as error:  # noqa: BLE001 - as in _try
             return [f"nobody knows whether the battery's contactor is open: {type(error).__name__}: {error}"]
         self.outcome.seen["battery contactor"] = {chain.contactor_feedback: float(is_closed)}
@@ -461,7 +456,7 @@ class MakeSafe:
         """Write the product's settings back, and say what is left."""
         try:
             async with asyncio.timeout(SETTINGS_WITHIN_S):
-                inverter = self._role("inverter")
+                inverter = self._bench.role("inverter")
                 await inverter.restore(settings)
         except Exception as error:  # noqa: BLE001 - as in _try
             self.outcome.settings.append(str(error) or type(error).__name__)

@@ -76,6 +76,12 @@ def test_a_role_that_two_devices_fulfil_is_not_testable(lab1):
         Bench(setup_of(twice), None).role("fault_inserter")
 
 
+def test_a_role_whose_device_is_not_open_is_not_testable(lab1):
+    """On the wall clock the bench's own sensors are the guard's."""
+    with pytest.raises(NotTestable, match="dc_sensor: shunt is not open here; open are: none"):
+        Bench(setup_of(lab1), None).role("dc_sensor")
+
+
 def test_all_devices_that_cannot_be_opened_are_told_together(lab1):
     def silence(side):
         for name in ("pcs", "analyzer"):
