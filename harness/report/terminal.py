@@ -251,8 +251,9 @@ def write_summary(
         [f"{unit} ({emulated}{record.subject['clock']} clock): {counts}"], stream, is_live=live, style=""
     )
     if record.seeded_faults:
-        said = f"seeded faults: {', '.join(record.seeded_faults)}: these verdicts judge the plans, no product"
-        _write_lines([said], stream, is_live=live)
+        faults = ", ".join(record.seeded_faults)
+        words = f"seeded faults: {faults}: these verdicts judge the plans, no product"
+        _write_lines([words], stream, is_live=live)
     if report is not None:
         stream.write(f"report: {report}\n")
     stream.flush()

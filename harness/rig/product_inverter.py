@@ -151,23 +151,20 @@ class RideThrough(Part):
 
     def _wrong_sides(self) -> Iterator[str]:
         """Trips that would trip at the nominal value."""
-        for key, trips, sign in (
-            ("under_voltage", self.under_voltage, -1),
-            ("over_voltage", self.over_voltage, 1),
-        ):
-            for trip in trips:
-                if sign * (trip.threshold_pu - 1.0) <= 0.0:
-                    side = "above" if sign > 0 else "below"
-                    yield f"{key}: {trip.name}: threshold_pu = {trip.threshold_pu}: allowed: {side} 1"
+        for key, of_voltage in (("under_voltage", self.under_voltage), ("over_voltage", self.over_voltage)):
+            for trip in of_voltage:
+                where, is_over = f"{key}: {trip.name}: threshold_pu", key == "over_voltage"
+                yield from _wrong_side(where, trip.threshold_pu, 1.0, is_over=is_over)
         for f0, both in self.frequency.items():
-            for key, of_frequency, sign in (("under", both.under, -1), ("over", both.over, 1)):
+            for key, of_frequency in (("under", both.under), ("over", both.over)):
                 for each in of_frequency:
-                    if sign * (each.threshold_hz - float(f0)) <= 0.0:
-                        side = "above" if sign > 0 else "below"
-                        yield (
-                            f"frequency.{f0}.{key}: {each.name}: threshold_hz = {each.threshold_hz}: "
-                            f"allowed: {side} {f0}"
-                        )
+                    where, is_over = f"frequency.{f0}.{key}: {each.name}: threshold_hz", key == "over"
+                    yield from _wrong_side(where, each.threshold_hz, float(f0), is_over=is_over)
+
+
+def _wrong_side(where: str, threshold: float, nominal: float, *, is_over: bool) -> Iterator[str]:
+    if (threshold <= nominal) if is_over else (threshold >= nominal):
+        yield f"{where} = {threshold}: allowed: {'above' if is_over else 'below'} {nominal:g}"
 
 
 class Island(Part):

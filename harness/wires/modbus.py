@@ -288,31 +288,27 @@ class ModbusTcpLine:
 
     async def read_coils(self, unit: int, address: int, count: int) -> list[bool]:
         """Read coils (function 1)."""
-
-        def what() -> str:
-            return f"unit {unit}, read of {count} coils at {address}"
-
-        answer = await self._exchange(ReadCoilsRequest(dev_id=unit, address=address, count=count), what)
-        self._check_bits(answer.bits, count, what)
-        return list(answer.bits[:count])
+        return await self._bits(ReadCoilsRequest(dev_id=unit, address=address, count=count), "coils")
 
     async def read_discrete_inputs(self, unit: int, address: int, count: int) -> list[bool]:
         """Read discrete inputs (function 2)."""
+        request = ReadDiscreteInputsRequest(dev_id=unit, address=address, count=count)
+        return await self._bits(request, "discrete inputs")
+
+    async def _bits(self, request: ReadCoilsRequest | ReadDiscreteInputsRequest, table: str) -> list[bool]:
+        """Read bits, which come in whole bytes (Modbus Application Protocol V1.1b3, 6.1 and 6.2)."""
+        count: int = request.count
 
         def what() -> str:
-            return f"unit {unit}, read of {count} discrete inputs at {address}"
+            return f"unit {request.dev_id}, read of {count} {table} at {request.address}"
 
-        answer = await self._exchange(
-            ReadDiscreteInputsRequest(dev_id=unit, address=address, count=count), what
-        )
-        self._check_bits(answer.bits, count, what)
-        return list(answer.bits[:count])
-
-    def _check_bits(self, bits: Sequence[bool], count: int, what: Callable[[], str]) -> None:
-        """Refuse bits that are not the whole bytes for ``count`` of them (Modbus specification, 6.1)."""
+        answer = await self._exchange(request, what)
         whole = 8 * math.ceil(count / 8)
-        if len(bits) != whole:
-            raise CodecError(f"{self}: {what()}: {len(bits)} bits came; expected {whole}, in whole bytes")
+        if len(answer.bits) != whole:
+            raise CodecError(
+                f"{self}: {what()}: {len(answer.bits)} bits came; expected {whole}, in whole bytes"
+            )
+        return list(answer.bits[:count])
 
     async def write_coil(self, unit: int, address: int, value: bool) -> None:
         """Write one coil (function 5)."""

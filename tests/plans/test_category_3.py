@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ..processes import LAB1, LFP_RACK
+from ..processes import LAB1, LFP_RACK, changed
 
 # IEEE 1547-2018, tables 13 and 16, the under-voltage trips at the slow end of their ranges.
 CATEGORY_3 = (
@@ -31,20 +31,11 @@ CEASES = 'low_pu = 0.0, high_pu = 0.19, mode = "momentary cessation"'
 RUNS_ON = 'low_pu = 0.0, high_pu = 0.19, mode = "mandatory operation"'
 
 
-def changed(text, *changes):
-    for before, after in changes:
-        assert before in text
-        text = text.replace(before, after)
-    return text
-
-
 @pytest.fixture
 def rack(home):
     """A rig for RT-09 and a product file of category III."""
-    (home.path / "lab3.toml").write_text(
-        changed(LAB1.read_text(), ('"RT-08"', '"RT-09"'), ('name = "lab1"', 'name = "lab3"'))
-    )
-    (home.path / "rack3.toml").write_text(changed(LFP_RACK.read_text(), *CATEGORY_3))
+    changed(LAB1, home.path / "lab3.toml", ('"RT-08"', '"RT-09"'), ('name = "lab1"', 'name = "lab3"'))
+    changed(LFP_RACK, home.path / "rack3.toml", *CATEGORY_3)
     return home
 
 
@@ -77,9 +68,7 @@ def test_a_unit_of_category_3_ceases_and_comes_back(rack):
     ],
 )
 def test_a_unit_that_fails_category_3_is_found_out(rack, measure, changes):
-    bad = rack.path / "bad.toml"
-    bad.write_text(changed((rack.path / "rack3.toml").read_text(), *changes))
-    ended = run(rack, bad)
+    ended = run(rack, changed(rack.path / "rack3.toml", rack.path / "bad.toml", *changes))
     assert ended.verdicts == {"RT-09": "FAIL"}, ended.said
     [played] = ended.record.plans
     assert measure in {each["measure"] for each in played.judgements if each["verdict"] == "FAIL"}
