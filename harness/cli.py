@@ -157,7 +157,7 @@ def on_reading_bench(
     """Open a bench on which nothing can be commanded, read something there, close it.
 
     Raises:
-        Unsafe: a device was to be commanded; nothing was sent.
+        Unsafe: a device was to be commanded, and nothing was sent; or somebody else holds an exclusive wire.
     """
     f0_hz = float(rig.frequencies_hz[0])
     setup = Setup(rig=rig, product=product, f0_hz=f0_hz, seed=rig.seed, note=refuse_command)
@@ -166,7 +166,17 @@ def on_reading_bench(
         async with open_bench(setup, emulate=emulate, only=only) as bench:
             return await work(bench)
 
-    return run_virtual(run) if emulate else run_wall(run)
+    if emulate:
+        return run_virtual(run)
+    from harness.safety.lease import Lease  # noqa: PLC0415 - an emulated rig is nobody's
+
+    devices = [device for name, device in rig.devices.items() if only is None or name in only]
+    exclusive = {each.wire for each in devices if rig.wires[each.wire].sharing == "exclusive"}
+    lease = Lease.take(rig, to_read=exclusive)
+    try:
+        return run_wall(run)
+    finally:
+        lease.close()
 
 
 def _read(options: Any) -> int:

@@ -134,6 +134,11 @@ def excerpt(came: str) -> str:
     return f"{came[:LONGEST_EXCERPT]!r}... ({len(came)} characters)"
 
 
+def told(error: BaseException) -> str:
+    """Say what an error says: one of ours by its message, another's with its kind."""
+    return str(error) if isinstance(error, RackproofError) else f"{type(error).__name__}: {error}"
+
+
 def near_miss(came: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` where a known word is close, or the only one to begin like that; or nothing."""
     words = list(known)

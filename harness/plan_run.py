@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.clock import rig_loop
-from harness.errors import Aborted, BenchError, NotTestable, RackproofError
+from harness.errors import Aborted, BenchError, NotTestable, told
 from harness.judge import Judge, Judgement, Verdict
 from harness.loose_ends import loose_ends
 from harness.plans import PlanSpec
@@ -61,7 +61,7 @@ class PlanRun:
     verdict: Verdict | None = None
     message: str = ""
     first_error: BaseException | None = None
-    rest_error: RackproofError | None = None
+    rest_error: Exception | None = None
     was_tripped: str = ""
 
     @classmethod
@@ -167,10 +167,10 @@ class PlanRun:
                 self._close_books(bench)
                 self.rig_s = rig_loop().time() - start_s
                 rig_loop().ticker.call = None
-        except RackproofError as error:
+        except Exception as error:
             self.rest_error = error
             if not self.session.is_virtual:
-                self.session.broken = f"it did not come to rest after {self.name}: {error}"
+                self.session.broken = f"it did not come to rest after {self.name}: {told(error)}"
             if not isinstance(self.first_error, asyncio.CancelledError):
                 raise
             # Stopped from the keyboard: another error would let pytest go on to the next plan.
@@ -236,10 +236,7 @@ class PlanRun:
         found = [each for each in errors.values() if not isinstance(each, Caught | asyncio.CancelledError)]
         if self.was_tripped and not any(isinstance(each, Aborted) for each in found):
             found.insert(0, Aborted(self.was_tripped))
-        causes = [
-            str(each) if isinstance(each, RackproofError) else f"{type(each).__name__}: {each}"
-            for each in found
-        ]
+        causes = [told(each) for each in found]
         # What an error ended has a reason not to have judged all it declared.
         judged = self.judge.worst() if error is not None else self.judge.verdict()
         if error is None and (left_out := self.judge.left_out()):
@@ -261,8 +258,7 @@ class PlanRun:
 
     def closing_failed(self, error: Exception) -> Verdict:
         """Take an error of closing the bench after this plan: its verdict is ERROR, or what is worse."""
-        kind = "" if isinstance(error, RackproofError) else f"{type(error).__name__}: "
-        trouble = f"closing the bench: {kind}{error}"
+        trouble = f"closing the bench: {told(error)}"
         self.verdict = Verdict.worst([self.verdict or Verdict.ERROR, Verdict.ERROR])
         self.message = "\n".join(filter(None, [self.message, trouble]))
         self.session.open_run().closing_failed(trouble)

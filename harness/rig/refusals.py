@@ -158,5 +158,10 @@ def _of_safe_state(rig: RigFile) -> Iterator[str]:
             "relay with its "
             "measured time in safe_state.hardware_layers"
         )
+    elif all(rig.devices[layer.device].role == "inverter" for layer in part.hardware_layers.values()):
+        yield (
+            f"no hardware layer but {', '.join(part.hardware_layers)} of the converter, which leave the "
+            "contactor closed and the source on; name one that opens the safety chain too"
+        )
     if rig.topology.safety_chain is None:
         yield "no topology.safety_chain: nothing opens the battery's contactor; name its device and outputs"

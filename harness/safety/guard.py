@@ -7,7 +7,7 @@ journal.
 
     test process                               guard
       beat, plan, excused, finish, released ->
-                                    <- ready, trip, outcome
+                                    <- ready, beat, trip, outcome
 
 The protocol is one JSON object a line on a pair of sockets. ``python -m harness.safety.guard FD`` is started
 by ``harness.safety.guard_link`` and by nobody else.
@@ -96,6 +96,7 @@ class Guard:
             case {"beat": age_s, "plan": plan}:
                 self._beat_s = now_s()
                 self._loop_age_s, self._plan = age_s, plan
+                self._say_to_run({"beat": self._beat_s})
             case {"excused": devices}:
                 if self._interlock is not None:
                     self._interlock.excuse(devices, now_s())

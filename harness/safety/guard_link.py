@@ -26,9 +26,13 @@ ENDS_WITHIN_S = 10.0
 """A guard that never became ready: it closes its devices, and is killed if even that hangs."""
 
 BEATS_A_HEARTBEAT = 5.0
-"""Beats within the silence that the guard allows."""
+"""Beats within the silence that the guard allows. It answers each, and counts as gone after as many without
+one: counted in beats, a stall of this process is none of the guard's."""
 
 _LOOP_LOOK_S = 0.05
+
+_OURS = str(Path(__file__).parents[2])
+"""The folder that this process's harness is in."""
 
 
 class GuardLink:
@@ -36,7 +40,8 @@ class GuardLink:
 
     Attributes:
         tripped: what the guard found; empty while all is well.
-        is_dead: whether it died without a word: nobody but the run is left to make the rig safe.
+        is_dead: whether it died without a word, or was silent and killed: nobody but the run is left to make
+            the rig safe.
         outcome: what came of the safe state, once the guard said so.
     """
 
@@ -60,6 +65,7 @@ class GuardLink:
         self._refused = ""
         self._is_ready = False
         self._is_finishing = False
+        self._unanswered = 0
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,7 +96,10 @@ class GuardLink:
         # It opens what this process let go of first.
         self._outcome_within_s = READY_WITHIN_S + safe_within_s(rig, product)
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "harness.safety.guard", str(far.fileno()), repr(loop.origin_s)],
+            # Of this process's own harness, and of nothing that lies about in the folder where it started.
+            [sys.executable, "-P", "-m", "harness.safety.guard", str(far.fileno()), repr(loop.origin_s)],
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(filter(None, [_OURS, os.environ.get("PYTHONPATH")]))},
             pass_fds=(far.fileno(), *lease.descriptors),
             # Ctrl-C in the terminal goes to the whole group; the guard answers to the run alone.
             start_new_session=True,
@@ -198,6 +207,18 @@ class GuardLink:
     def _beat(self) -> None:
         while not self._over.wait(self._period_s):
             self._send({"beat": real_s() - self._looked_s, "plan": self._plan})
+            self._unanswered += 1
+            is_watching = self._is_ready and not self._is_finishing and not self.tripped
+            if is_watching and self._unanswered > BEATS_A_HEARTBEAT:
+                self._give_up_on(self._unanswered * self._period_s)
+
+    def _give_up_on(self, silent_s: float) -> None:
+        """Kill a guard that does not answer: should it wake up, two would command one rig."""
+        assert self._process is not None
+        self._process.kill()
+        self.is_dead = True
+        self._trip(f"the guard was silent for {silent_s:.1f} s, and was killed: the rig is no longer watched")
+        self._over.set()
 
     def _hear(self) -> None:
         assert self._socket is not None
@@ -212,7 +233,10 @@ class GuardLink:
 
     def _take(self, message: Mapping[str, Any]) -> None:
         match message:
+            case {"beat": _}:
+                self._unanswered = 0
             case {"ready": _}:
+                self._unanswered = 0
                 self._is_ready = True
                 self._word.set()
             case {"refused": why}:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,13 +125,21 @@ class Lease:
         self._files = dict(files)
 
     @classmethod
-    def take(cls, rig: RigFile, run: str = "", *, for_recovery: bool = False) -> Lease:
+    def take(
+        cls,
+        rig: RigFile,
+        run: str = "",
+        *,
+        for_recovery: bool = False,
+        to_read: Collection[str] | None = None,
+    ) -> Lease:
         """Hold a rig.
 
         Args:
             rig: the rig file.
             run: the run's folder.
             for_recovery: take a rig that was left energised or unsafe, to make it safe.
+            to_read: these wires and no others, however the rig was left: nothing is commanded.
 
         Raises:
             Unsafe: somebody else holds one of its wires, or the rig was not left safe.
@@ -150,6 +158,8 @@ class Lease:
         left: Holder | None = None
         try:
             for wire, address in sorted(_addresses(rig).items(), key=lambda item: item[1]):
+                if to_read is not None and wire not in to_read:
+                    continue
                 path = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.json"
                 file = _open(path)
                 files[path] = file
@@ -163,6 +173,8 @@ class Lease:
                 before = _read(file)
                 if before.state != SAFE:
                     left = before
+            if left is not None and to_read is not None:
+                return cls(left, files)
             if left is not None and not for_recovery:
                 raise Unsafe(_not_safe(left))
         except BaseException:

@@ -1,6 +1,7 @@
 """The end of a plan: zero power, no inserted fault, steady mains, the product's settings as they were.
 
-Settings are restored, never power. Every step is tried although an earlier one raised.
+Settings are restored, never power. Every step is tried although an earlier one raised, whatever it raised: a
+driver of somebody's own has errors of its own.
 """
 
 from __future__ import annotations
@@ -10,11 +11,33 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from harness.clock import now_s
-from harness.errors import BenchError, NotTestable, RackproofError
+from harness.errors import BenchError, NotTestable, told
 from harness.rig.bench import Bench
 
 _REST_WITHIN_S = 30.0
 """Longest way to zero power that is waited for; a converter's ramp from rated power takes seconds."""
+
+_STEP_WITHIN_S = 60.0
+"""After which a step is given up: twice the longest wait within one; ours."""
+
+
+class _Steps:
+    """Steps that are all tried, and what those did that failed."""
+
+    def __init__(self) -> None:
+        self._findings: list[str] = []
+
+    async def tried(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with asyncio.timeout(_STEP_WITHIN_S) as bound:
+                await step()
+        except Exception as error:  # noqa: BLE001 - no step may be lost to a fault of another one's driver
+            why = f"not done within {_STEP_WITHIN_S:g} s" if bound.expired() else told(error)
+            self._findings.append(f"{what}: {why}")
+
+    def check(self, what: str) -> None:
+        if self._findings:
+            raise BenchError(f"{what}: {'; '.join(self._findings)}")
 
 
 def _device(bench: Bench, role: str) -> Any | None:
@@ -36,31 +59,23 @@ async def come_to_rest(bench: Bench, settings: Mapping[str, float]) -> None:
     Raises:
         BenchError: what could not be done or did not come true, all of it.
     """
-    findings: list[str] = []
-
-    async def tried(what: str, step: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await step()
-        except RackproofError as error:
-            findings.append(f"{what}: {error}")
-
+    steps = _Steps()
     inserter, grid, inverter = (_device(bench, r) for r in ("fault_inserter", "grid_source", "inverter"))
     manager = _device(bench, "energy_manager")
     if manager is not None:
         # First of all: it would command the power again.
-        await tried("energy manager off", manager.turn_off)
+        await steps.tried("energy manager off", manager.turn_off)
     if inserter is not None:
-        await tried("removing inserted faults", lambda: _remove_faults(inserter))
+        await steps.tried("removing inserted faults", lambda: _remove_faults(inserter))
     if inverter is not None:
-        await tried("zero power", lambda: inverter.set_power_w(0.0))
+        await steps.tried("zero power", lambda: inverter.set_power_w(0.0))
     if grid is not None:
-        await tried("steady mains", lambda: _steady(grid, bench))
+        await steps.tried("steady mains", lambda: _steady(grid, bench))
     if inverter is not None:
-        await tried("power gone", lambda: _wait_for_zero(inverter, bench))
+        await steps.tried("power gone", lambda: _wait_for_zero(inverter, bench))
         # The driver reads back what it wrote, and raises where the product did not take it.
-        await tried("settings not restored", lambda: inverter.restore(settings))
-    if findings:
-        raise BenchError(f"the rig did not come to rest: {'; '.join(findings)}")
+        await steps.tried("settings not restored", lambda: inverter.restore(settings))
+    steps.check("the rig did not come to rest")
 
 
 async def switch_off(bench: Bench) -> None:
@@ -69,19 +84,14 @@ async def switch_off(bench: Bench) -> None:
     Raises:
         BenchError: what could not be done, all of it.
     """
-    findings = []
-    for role in ("inverter", "grid_source"):
-        device = _device(bench, role)
-        if device is None:
-            continue
-        try:
-            if role == "inverter":
-                await device.set_power_w(0.0)
-            await device.turn_off()
-        except RackproofError as error:
-            findings.append(f"{device.name}: {error}")
-    if findings:
-        raise BenchError(f"the rig could not be switched off: {'; '.join(findings)}")
+    steps = _Steps()
+    inverter, grid = _device(bench, "inverter"), _device(bench, "grid_source")
+    if inverter is not None:
+        await steps.tried(f"{inverter.name}: zero power", lambda: inverter.set_power_w(0.0))
+        await steps.tried(f"{inverter.name}: off", inverter.turn_off)
+    if grid is not None:
+        await steps.tried(f"{grid.name}: off", grid.turn_off)
+    steps.check("the rig could not be switched off")
 
 
 async def _remove_faults(inserter: Any) -> None:

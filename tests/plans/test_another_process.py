@@ -279,6 +279,19 @@ def test_emulators_that_stop_in_the_middle_of_a_read_are_an_error_that_names_the
     assert "INTERNALERROR" not in ended.said
 
 
+def test_who_reads_beside_a_run_leaves_it_the_wires_that_are_its_own(home):
+    """To open an analyzer is to stop its integration; a converter has a connection for each."""
+    with polling(home, "inverter", "ac_power_w()") as (emulated, process, runs):
+        refused = home.rackproof("read", emulated.rig, "analyzer.values", "battery_dc")
+        beside = home.rackproof("read", emulated.rig, "inverter.ac_power_w")
+        process.send_signal(signal.SIGINT)
+        ended = finish(process, runs)
+    assert refused.code == 1, refused.said
+    assert "wire analyzer_lan is held by" in refused.said
+    assert beside.code == 0, beside.said
+    assert ended.messages == {"PO-01": "stopped from the keyboard"}
+
+
 def test_ctrl_c_on_the_wall_clock_comes_to_rest_and_runs_no_other_plan(home):
     with polling(home, "inverter", "ac_power_w()") as (_, process, runs):
         process.send_signal(signal.SIGINT)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from harness.rig.files import load_product, load_rig
 from harness.rig.refusals import refusals
+
+from ..processes import LAB1, LFP_RACK
 
 
 def _without_sink(table):
@@ -199,3 +202,12 @@ def test_all_reasons_are_told(project, lfp_rack):
     for change in (_without_sink, _without_envelope, _with_two_monitors):
         change(table)
     assert len(refusals(project.load(table), lfp_rack)) == 3
+
+
+def test_a_rig_with_the_layers_of_its_converter_alone_is_refused():
+    """After a dead PC they leave the battery connected and the source on."""
+    rig, product = load_rig(LAB1), load_product(LFP_RACK)
+    layers = {name: each for name, each in rig.safe_state.hardware_layers.items() if each.device == "pcs"}
+    part = rig.safe_state.model_copy(update={"hardware_layers": layers})
+    (reason,) = refusals(rig.model_copy(update={"safe_state": part}), product)
+    assert "no hardware layer but converter_reversion, converter_heartbeat of the converter" in reason

@@ -128,6 +128,10 @@ def kills_guard(stand: World) -> None:
     os.kill(stand.guard_pid(), signal.SIGKILL)
 
 
+def stops_guard(stand: World) -> None:
+    os.kill(stand.guard_pid(), signal.SIGSTOP)
+
+
 def kills_both(stand: World) -> None:
     """Neither may see the other's end."""
     pids = (stand.run.pid, stand.guard_pid())
@@ -353,6 +357,16 @@ ROWS = [
         by="a hardware layer",
     ),
     Row(
+        "a guard that stands still",
+        1,
+        "ABORTED",
+        r"the guard was silent for \d\.\d s, and was killed",
+        from_outside=stops_guard,
+        has_guard=False,
+        **CHAIN,
+        by="a hardware layer",
+    ),
+    Row(
         "a run and a guard that are killed",
         -9,
         "ABORTED",
@@ -524,6 +538,17 @@ def in_time(row: Row, found: Evidence) -> str:
     return figures
 
 
+def test_the_guard_is_of_the_house_that_runs_whatever_lies_where_it_starts(home):
+    """Another checkout, or somebody's helper called as a module of Python's, would stand in its place."""
+    decoys = home.path / "decoys"
+    (decoys / "harness").mkdir(parents=True)
+    for name in ("harness/__init__.py", "signal.py"):
+        (decoys / name).write_text("raise SystemExit(3)\n")
+    with world(home, begins=False, module_set_up=f"os.chdir({str(decoys)!r})", **JUDGED) as stand:
+        ended = stand.ends()
+    assert ended.verdicts["EN-01"] == "PASS", ended.said
+
+
 def test_a_rig_that_is_gone_is_unsafe_until_a_person_clears_it(home):
     """With nobody left to ask nothing is verified, and nobody may find that out by energising it again."""
     with world(home, ending="await asyncio.sleep(120.0)") as stand:
@@ -567,8 +592,9 @@ def without(layer: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("other", ["converter_reversion", "converter_heartbeat"])
 def test_the_converter_alone_takes_the_current_away_when_nobody_is_left(home, other):
-    """With no watchdog in the coupler, and no process of ours: by one of its own, the chain still closed."""
-    changes = (without("coupler_watchdog"), without(other))
+    """With a patient coupler, and no process of ours: by one of its own, the chain still closed."""
+    patient = ("timeout_s = 1.0\nmeasured_s = 1.2", "timeout_s = 60.0\nmeasured_s = 60.2")
+    changes = (patient, without(other))
     with world(home, *changes, ending="await asyncio.sleep(120.0)") as stand:
         began_s = time.monotonic()
         kills_both(stand)

@@ -49,6 +49,21 @@ def test_another_file_that_shares_one_wire_is_the_same_rig(rig):
     held.close()
 
 
+def test_who_reads_holds_the_wires_that_are_read_and_changes_nothing_of_how_the_rig_was_left(rig):
+    held = Lease.take(rig)
+    held.leave("the contactor is welded", is_safe=False)
+    with pytest.raises(Unsafe, match="wire analyzer_lan is held by"):
+        Lease.take(rig, to_read={"analyzer_lan"})
+    Lease.take(rig, to_read=set()).close()
+    held.close()
+    reading = Lease.take(rig, to_read={"analyzer_lan"})
+    with pytest.raises(Unsafe, match="wire analyzer_lan is held by"):
+        Lease.take(rig, for_recovery=True)
+    reading.close()
+    with pytest.raises(Unsafe, match="the contactor is welded"):
+        Lease.take(rig)
+
+
 HOLD = """
 import os, sys
 from harness.rig.files import load_rig

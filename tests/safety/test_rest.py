@@ -203,6 +203,47 @@ def test_power_that_does_not_go_is_found_out():
     assert "30 s after zero was commanded" in on_lab1(work)
 
 
+def foreign(*_):
+    """Raise what a driver of somebody's own may."""
+    raise ValueError("not a number")
+
+
+def test_power_goes_to_zero_although_a_driver_raises_an_error_of_its_own():
+    async def work(bench):
+        settings = await snapshot(bench)
+        await at_power(bench)
+        bench.role("fault_inserter").inserted = foreign
+        with pytest.raises(BenchError, match=r"removing inserted faults: ValueError: not a number$"):
+            await come_to_rest(bench, settings)
+        return plant_of(bench).converter.power_w
+
+    assert abs(on_lab1(work)) < 100.0
+
+
+def test_a_step_to_rest_that_does_not_end_is_given_up():
+    async def work(bench):
+        settings = await snapshot(bench)
+        await at_power(bench)
+        bench.role("fault_inserter").inserted = asyncio.Event().wait
+        with pytest.raises(BenchError, match=r"removing inserted faults: not done within 60 s$"):
+            await come_to_rest(bench, settings)
+        return plant_of(bench).converter.power_w
+
+    assert abs(on_lab1(work)) < 100.0
+
+
+def test_the_converter_is_switched_off_although_it_takes_no_power_command():
+    async def work(bench):
+        await at_power(bench)
+        bench.role("inverter").set_power_w = foreign
+        with pytest.raises(BenchError, match=r"switched off: pcs: zero power: ValueError: not a number$"):
+            await switch_off(bench)
+        await asyncio.sleep(2.0)
+        return plant_of(bench).converter.is_on, plant_of(bench).grid.is_relay_closed
+
+    assert on_lab1(work) == (False, False)
+
+
 def test_switching_off_takes_converter_and_source_off():
     async def work(bench):
         await at_power(bench)
@@ -218,7 +259,7 @@ def test_the_source_is_switched_off_although_the_converter_is_dead():
     async def work(bench):
         await at_power(bench)
         bench.far_side.emulators["pcs"].silent = True
-        with pytest.raises(BenchError, match=r"the rig could not be switched off: pcs: pcs_lan"):
+        with pytest.raises(BenchError, match=r"the rig could not be switched off: pcs: zero power: pcs_lan"):
             await switch_off(bench)
         await asyncio.sleep(2.0)
         return plant_of(bench).grid.is_relay_closed
