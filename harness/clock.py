@@ -526,6 +526,13 @@ class _RigLoop(asyncio.SelectorEventLoop):
         self.ticker = _Ticker()
         self._alarm: asyncio.Future[None] | None = None
 
+    def timers(self) -> Iterable[tuple[asyncio.TimerHandle, Callable[..., object]]]:
+        """Give what is to be called at a later time, soonest first."""
+        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        for timer in sorted(scheduled):
+            if not timer.cancelled():
+                yield timer, timer._callback  # type: ignore[attr-defined]  # noqa: SLF001 - no public word
+
     def sound(self, alarm: RackproofError) -> None:
         """Hand an alarm to the plan that ``guarded`` runs; nothing where there is none."""
         if self._alarm is not None and not self._alarm.done():

@@ -14,10 +14,11 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any, SupportsIndex
 
-from harness.clock import VirtualLoop
-from harness.errors import BenchError
+from harness.clock import VirtualLoop, rig_loop
+from harness.errors import BenchError, told
 
 _OURS = Path(__file__).parents[1]
 _NOT_OF_PLANS = (_OURS / "harness", _OURS / "drivers", Path(sysconfig.get_path("stdlib")))
@@ -40,9 +41,11 @@ def loose_ends() -> Iterator[None]:
         error = context.get("exception")
         if error is not None and str(context["message"]).endswith("never retrieved"):
             found.append(
-                f"a task that nobody waited for ended with {type(error).__name__}: {error}; await it, or "
+                f"a task that nobody waited for ended with {told(error)}; await it, or "
                 "run it in an asyncio.TaskGroup"
             )
+        elif error is not None and "handle" in context:
+            found.append(f"what the loop called back ended with {told(error)}")
         elif outer is not None:
             outer(loop, context)
         else:
@@ -57,13 +60,7 @@ def loose_ends() -> Iterator[None]:
             gc.collect()  # what failed within a circle of references speaks only when it is collected
         has_ended_well = True
     finally:
-        for task in asyncio.all_tasks() - before:
-            if _is_of_a_plan(task):
-                task.cancel()  # else it would command while the rig comes to rest
-                name = getattr(task.get_coro(), "__qualname__", task.get_name())
-                found.append(
-                    f"{name} still ran when the plan ended; await it, or run it in an asyncio.TaskGroup"
-                )
+        found += _ended_here(before)
         loop.set_exception_handler(outer)
         for each in said:
             if has_ended_well and re.match(_FORGOTTEN, str(each.message)):
@@ -75,9 +72,22 @@ def loose_ends() -> Iterator[None]:
         raise BenchError("\n".join(found))
 
 
-def _is_of_a_plan(task: asyncio.Task[Any]) -> bool:
-    """Whether a plan, or what it imports of its own, wrote what it runs; others look after their tasks."""
-    code = getattr(task.get_coro(), "cr_code", None)
+def _ended_here(before: set[asyncio.Task[Any]]) -> Iterator[str]:
+    """End what a plan left running: it would command while the rig comes to rest, or judge too late."""
+    for task in asyncio.all_tasks() - before:
+        work = task.get_coro()
+        if _is_of_a_plan(getattr(work, "cr_code", None)):
+            task.cancel()
+            name = getattr(work, "__qualname__", task.get_name())
+            yield f"{name} still ran when the plan ended; await it, or run it in an asyncio.TaskGroup"
+    for timer, call in rig_loop().timers():
+        if _is_of_a_plan(getattr(call, "__code__", None)):
+            timer.cancel()
+            yield f"{call.__qualname__} was still to be called when the plan ended; wait for it"
+
+
+def _is_of_a_plan(code: CodeType | None) -> bool:
+    """Whether a plan, or what it imports of its own, wrote what runs; others look after their own."""
     if code is None:
         return False
     place = Path(code.co_filename)

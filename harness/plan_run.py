@@ -22,7 +22,7 @@ from harness.safety.interlock import Breach
 from harness.safety.recovery import open_what_answers
 from harness.safety.rest import come_to_rest, snapshot
 from harness.safety.safe_state import MakeSafe
-from harness.session import RigSession
+from harness.session import ON_THE_WAY_TO_REST, RigSession
 
 ENERGY_RESIDUAL_MAX = 0.001
 """Share of the energy moved that an emulated plant may not account for in any run; ours: no more than
@@ -145,7 +145,7 @@ class PlanRun:
                     with ctrl_c_held_back():
                         await self._end(bench, settings, start_s)
                 finally:
-                    self.session.runs_now = None
+                    self.session.runs_now, self.session.rests = None, False
                     if guard is not None:
                         guard.plan("")
 
@@ -160,10 +160,13 @@ class PlanRun:
     async def _end(self, bench: Bench, settings: Mapping[str, float], start_s: float) -> None:
         """Come to rest and close the books, however the plan's function ended."""
         self.was_tripped = self.session.tripped
+        self.session.rests = True
+        ours = ON_THE_WAY_TO_REST.set(True)
         try:
             try:
                 await self._rest(bench, settings)
             finally:
+                ON_THE_WAY_TO_REST.reset(ours)
                 self._close_books(bench)
                 self.rig_s = rig_loop().time() - start_s
                 rig_loop().ticker.call = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -42,6 +43,11 @@ from harness.wires.traffic import Traffic
 
 READINGS_WITHOUT_PAUSE = 10_000
 """Of all devices in one turn of the loop: a plan that looks at everything once needs some dozens; ours."""
+
+
+ON_THE_WAY_TO_REST: ContextVar[bool] = ContextVar("on the way to rest", default=False)
+"""Whether it is the harness that commands while a rig comes to rest: a timer that a plan left behind runs in
+the plan's context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +134,7 @@ class RigSession:
         self.planned: tuple[str, ...] = ()
         self.found_settings: Mapping[str, float] = {}
         self.runs_now: PlanSpec | None = None
+        self.rests = False
         self._excused: set[str] = set()
         self._instant = (0, 0)
         self._readings_now = 0
@@ -347,16 +354,15 @@ class RigSession:
             return self.tripped
         if self.runs_now is None:
             return "no plan runs: fixtures prepare, only a plan's own function energises and comes to rest"
+        if self.rests and not ON_THE_WAY_TO_REST.get():
+            return f"plan {self.runs_now.plan_id} has ended, and the rig comes to rest"
         if not self.runs_now.energises:
             return (
                 f"the hazard of plan {self.runs_now.plan_id} is 'reads', which energises nothing; "
                 "a plan that has to says hazard='energises' or above"
             )
-        if self.is_virtual:
-            return ""
-        if self.guard is None or not self.guard.is_alive:
-            return "no guard stands beside this run"
-        return ""
+        is_guarded = self.is_virtual or (self.guard is not None and self.guard.is_alive)
+        return "" if is_guarded else "no guard stands beside this run"
 
     async def stand_guard(self, bench: Bench) -> None:
         """Have a guard beside this run before anything is energised; once a session.

@@ -6,6 +6,7 @@ No test of its own: pytest does not collect this file's name.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from time import sleep
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from harness.errors import Aborted, BenchError, NotTestable
 from harness.plans import plan
 from harness.readings import Measured
+from rackproof_fixtures.steps import energise, hold_power
 
 TRUE = "rackproof_bench.is_true"
 
@@ -194,6 +196,39 @@ async def test_leaves_a_task_behind(judge, battery):
 @odd("ER-23")
 async def test_waits_by_the_wrong_clock(judge):
     sleep(2)  # noqa: ASYNC251 - who lints needs no refusal
+    judge("alive", True, TRUE)
+
+
+@odd("ER-24")
+async def test_calls_back_and_does_not_hear_what_failed(judge):
+    def notice():
+        raise ValueError("unseen")
+
+    asyncio.get_running_loop().call_later(1.0, notice)
+    await asyncio.sleep(2.0)
+    judge("alive", True, TRUE)
+
+
+@odd("ER-25")
+async def test_judges_after_its_end(judge):
+    def late():
+        judge("alive", False, TRUE, case="late")
+
+    asyncio.get_running_loop().call_later(1.0, late)
+    judge("alive", True, TRUE)
+
+
+@odd("ER-26")
+async def test_guards_a_limit_by_no_uncertainty(judge):
+    judge("alive", Measured(0.860001, 0.0, "1"), "product_limits.rte_ac")
+
+
+@odd("OK-02", hazard="energises")
+async def test_commands_while_it_comes_to_rest(judge, inverter, grid):
+    await energise(grid, inverter, f0_hz=60.0)
+    await hold_power(inverter, 5000.0, tolerance_w=500.0)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.1, partial(loop.create_task, inverter.set_power_w(4321.25)))
     judge("alive", True, TRUE)
 
 

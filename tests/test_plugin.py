@@ -69,6 +69,12 @@ def test_every_plan_has_its_verdict(odd):
     assert odd.verdicts == {plan: expected(plan) for plan in PLANS}
 
 
+def test_what_a_plan_left_behind_commands_nothing_while_the_rig_comes_to_rest(odd):
+    journal = (odd.folder / "journal.jsonl").read_text()
+    assert '"asked":5000.0' in journal.replace(" ", "")
+    assert "4321.25" not in journal
+
+
 def test_the_exit_code_is_pytests_own_where_something_failed(odd):
     """A failure outranks what could not be tested."""
     assert odd.code == 1
@@ -103,6 +109,9 @@ def test_the_exit_code_is_pytests_own_where_something_failed(odd):
         ("ER-19", "coroutine 'Driver.set_power_w' was never awaited"),
         ("ER-20", "a task that nobody waited for ended with ValueError: lost; await it"),
         ("ER-22", "watch still ran when the plan ended; await it"),
+        ("ER-24", "what the loop called back ended with ValueError: unseen"),
+        ("ER-25", "test_judges_after_its_end.<locals>.late was still to be called when the plan ended"),
+        ("ER-26", "decides by the uncertainty, and what was measured has none: measure it with an "),
         ("ER-23", "time.sleep(2) lets no rig time pass; write await asyncio.sleep(2)"),
         ("FA-01", "first: false; allowed true"),
         ("FA-02", "alive: false; allowed true"),

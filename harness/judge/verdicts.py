@@ -222,10 +222,11 @@ class Judge:
             raise JudgementError(f"{name} was judged before; name each instance with case=")
         limits = requirement.resolve(self._f0_hz, self._given)
         taken = _taken(name, value, limits)
-        if requirement.rule is Rule.GUARD_BAND and isinstance(value, Reading):
+        if requirement.rule is Rule.GUARD_BAND and not taken.u > 0.0:
+            whose = f"a reading of {value.source}" if isinstance(value, Reading) else "what was measured"
             raise JudgementError(
-                f"{name}: {requirement.id} decides by the uncertainty,"
-                f" and a reading of {value.source} has none: measure it with an instrument"
+                f"{name}: {requirement.id} decides by the uncertainty, and {whose} has none: "
+                "measure it with an instrument, or say its u"
             )
         verdict = decide(taken.value, taken.u, limits, requirement.rule, requirement.guard_factor)
         if verdict is Verdict.FAIL and _ended_early(taken, limits):

@@ -139,7 +139,7 @@ class Lease:
             rig: the rig file.
             run: the run's folder.
             for_recovery: take a rig that was left energised or unsafe, to make it safe.
-            to_read: these wires and no others, however the rig was left: nothing is commanded.
+            to_read: these wires and no others; None takes all.
 
         Raises:
             Unsafe: somebody else holds one of its wires, or the rig was not left safe.
@@ -173,8 +173,6 @@ class Lease:
                 before = _read(file)
                 if before.state != SAFE:
                     left = before
-            if left is not None and to_read is not None:
-                return cls(left, files)
             if left is not None and not for_recovery:
                 raise Unsafe(_not_safe(left))
         except BaseException:

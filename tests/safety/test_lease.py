@@ -49,19 +49,27 @@ def test_another_file_that_shares_one_wire_is_the_same_rig(rig):
     held.close()
 
 
-def test_who_reads_holds_the_wires_that_are_read_and_changes_nothing_of_how_the_rig_was_left(rig):
+def test_who_reads_holds_the_wires_that_are_read_and_no_other(rig):
     held = Lease.take(rig)
-    held.leave("the contactor is welded", is_safe=False)
     with pytest.raises(Unsafe, match="wire analyzer_lan is held by"):
         Lease.take(rig, to_read={"analyzer_lan"})
     Lease.take(rig, to_read=set()).close()
     held.close()
     reading = Lease.take(rig, to_read={"analyzer_lan"})
+    Lease.take(rig, to_read={"safety_lan"}).close()
     with pytest.raises(Unsafe, match="wire analyzer_lan is held by"):
-        Lease.take(rig, for_recovery=True)
-    reading.close()
-    with pytest.raises(Unsafe, match="the contactor is welded"):
         Lease.take(rig)
+    reading.close()
+
+
+def test_nobody_reads_on_a_rig_that_was_left_energised(rig):
+    """To ask the safety coupler is to feed its watchdog, which is all that is left to switch that rig off."""
+    held = Lease.take(rig)
+    held.write(ENERGISED)
+    held.close()
+    with pytest.raises(Unsafe, match=r"was left energised by .*: run 'rackproof safe RIG' first"):
+        Lease.take(rig, to_read={"safety_lan"})
+    Lease.take(rig, for_recovery=True).leave("", is_safe=True)
 
 
 HOLD = """
