@@ -535,6 +535,14 @@ class Bms(Part):
     balancing: Balancing | None = None
     hydrogen: Hydrogen | None = None
 
+    @property
+    def closes_within_s(self) -> float:
+        """Longest way from the command to closed contactors, or to giving up: every try at its longest."""
+        each, way = self.contactor, self.precharge
+        # Negative, precharge, positive, one after the other.
+        contactors_s = 3.0 * (each.close_delay_s + each.feedback_delay_s)
+        return way.tries * (way.longest_s + contactors_s) + (way.tries - 1) * way.pause_s
+
     @model_validator(mode="after")
     def _warns_first(self) -> Bms:
         late = [

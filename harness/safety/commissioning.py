@@ -32,7 +32,7 @@ from harness.rig.rig_file import RigFile
 from harness.safety.commissioned import GOOD_RESULTS, place_of, write_commissioning
 from harness.safety.interlock import Breach, Interlock
 from harness.safety.lease import ENERGISED, Lease, state_kept_in
-from harness.safety.safe_state import MakeSafe, Outcome
+from harness.safety.safe_state import MakeSafe, Outcome, contactor_closes_within_s
 from harness.safety.watch import held_watchdogs, watching
 
 LOW_POWER = 0.1
@@ -41,9 +41,6 @@ ours."""
 
 LOOK_S = 0.02
 """Between two looks at what is waited for: below every time that a rig file declares; ours."""
-
-CONTACTOR_WITHIN_S = 15.0
-"""The battery's contactor may take that long to close: precharge with its tries and pauses; ours."""
 
 
 CHAIN_RESTS_S = 0.5
@@ -244,7 +241,12 @@ class Commissioning:
         await asyncio.sleep(CHAIN_RESTS_S)
         for output in (chain.chain, chain.battery_enable):
             await device.set_output(output, is_on=True)
-        await self.input_becomes(chain.contactor_feedback, is_on=True, within_s=CONTACTOR_WITHIN_S)
+        await self.contactor_becomes(is_closed=True)
+
+    async def contactor_becomes(self, *, is_closed: bool) -> float:
+        """Wait for the auxiliary contact of the battery's contactor; gives how long that took."""
+        within_s = contactor_closes_within_s(self.bench.product)
+        return await self.input_becomes(self.chain.contactor_feedback, is_on=is_closed, within_s=within_s)
 
     async def power(self, power_w: float) -> None:
         """Bring the converter to a power, and wait until everybody sees it."""

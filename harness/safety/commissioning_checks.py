@@ -23,7 +23,7 @@ from harness.readings import Waveform
 from harness.rig.rig_file import RigFile
 from harness.rig.safety_part import HardwareLayer
 from harness.roles import GridStep, OperatingState, SafetyInputs, Watchdog
-from harness.safety.commissioning import CONTACTOR_WITHIN_S, Check, CheckFailed, Commissioning
+from harness.safety.commissioning import Check, CheckFailed, Commissioning
 from harness.safety.safe_state import ask, silenced_within_s, silencing_fault
 from harness.safety.watch import watchdog_of
 
@@ -82,7 +82,7 @@ async def _contactor(work: Commissioning) -> str:
     await work.close_chain()
     for is_on in (False, True):
         await device.set_output(chain.battery_enable, is_on=is_on)
-        took_s = await work.input_becomes(chain.contactor_feedback, is_on=is_on, within_s=CONTACTOR_WITHIN_S)
+        took_s = await work.contactor_becomes(is_closed=is_on)
         work.values["closes_s" if is_on else "opens_s"] = took_s
     await _link_is_battery(work)
     return f"opens in {work.values['opens_s']:.3g} s, closes in {work.values['closes_s']:.3g} s"

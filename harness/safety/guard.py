@@ -38,7 +38,7 @@ from harness.rig.rig_file import RigFile
 from harness.safety.interlock import Breach, Interlock, watched_devices
 from harness.safety.lease import ENERGISED, Lease
 from harness.safety.recovery import open_what_answers
-from harness.safety.safe_state import MakeSafe, Outcome
+from harness.safety.safe_state import MakeSafe, Outcome, contactor_closes_within_s
 from harness.safety.unsafe import HEADLINE, unsafe_lines
 from harness.safety.watch import armed_watchdogs, disarm_watchdogs, fed_watchdog, watching
 
@@ -50,9 +50,6 @@ FENCED_WITHIN_S = 5.0
 
 FIRST_VALUES_WITHIN_S = 5.0
 """How long the sensors may take to say something once the guard listens."""
-
-CONTACTOR_CLOSES_WITHIN_S = 10.0
-"""Precharge and closing of the battery's contactor: some five time constants and a relay."""
 
 _LINE_LIMIT = 1 << 22
 """Longest message: rig and product files, a hundred times over."""
@@ -222,11 +219,12 @@ class Guard:
         device = self._bench.devices[chain.device]
         await device.set_output(chain.chain, is_on=True)
         await device.set_output(chain.battery_enable, is_on=True)
-        end_s = now_s() + CONTACTOR_CLOSES_WITHIN_S
+        within_s = contactor_closes_within_s(self._product)
+        end_s = now_s() + within_s
         while not (await device.inputs()).value.get(chain.contactor_feedback):
             if now_s() >= end_s:
                 raise BenchError(
-                    f"{chain.device}.{chain.contactor_feedback} is off {CONTACTOR_CLOSES_WITHIN_S:g} s after "
+                    f"{chain.device}.{chain.contactor_feedback} is off {within_s:.3g} s after "
                     f"{chain.battery_enable} was driven: the battery's contactor did not close"
                 )
             await asyncio.sleep(0.05)

@@ -17,10 +17,14 @@ from harness.clock import WallLoop, real_s
 from harness.errors import BenchError, Unsafe
 from harness.rig.bench import Setup
 from harness.safety.lease import Lease
-from harness.safety.safe_state import safe_within_s
+from harness.safety.safe_state import contactor_closes_within_s, safe_within_s
 
-READY_WITHIN_S = 30.0
-"""A Python process, its devices, the sensors' first values and the battery's precharge, on a busy machine."""
+READY_WITHIN_S = 20.0
+"""A Python process, its devices and the sensors' first values, on a busy machine; then the battery closes."""
+
+REOPENS_WITHIN_S = 30.0
+"""How long the guard may take to open what this process let go of, before it makes the rig safe: the longest
+time-outs of a rig in a row; ours."""
 
 ENDS_WITHIN_S = 10.0
 """A guard that never became ready: it closes its devices, and is killed if even that hangs."""
@@ -30,6 +34,7 @@ BEATS_A_HEARTBEAT = 5.0
 one: counted in beats, a stall of this process is none of the guard's."""
 
 _LOOP_LOOK_S = 0.05
+"""Between two signs of life of the loop: a hundredth of the hang that a rig file usually looks for; ours."""
 
 _OURS = str(Path(__file__).parents[2])
 """The folder that this process's harness is in."""
@@ -93,8 +98,7 @@ class GuardLink:
         near, far = socket.socketpair()
         self._socket = near
         self._period_s = rig.interlock.heartbeat_s / BEATS_A_HEARTBEAT
-        # It opens what this process let go of first.
-        self._outcome_within_s = READY_WITHIN_S + safe_within_s(rig, product)
+        self._outcome_within_s = REOPENS_WITHIN_S + safe_within_s(rig, product)
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             # Of this process's own harness, and of nothing that lies about in the folder where it started.
             [sys.executable, "-P", "-m", "harness.safety.guard", str(far.fileno()), repr(loop.origin_s)],
@@ -121,12 +125,13 @@ class GuardLink:
         for name, work in (("guard", self._hear), ("heartbeat", self._beat)):
             self._threads.append(threading.Thread(target=work, name=name, daemon=True))
             self._threads[-1].start()
-        has_word = self._word.wait(READY_WITHIN_S)
+        ready_within_s = READY_WITHIN_S + contactor_closes_within_s(product)
+        has_word = self._word.wait(ready_within_s)
         if not self._is_ready:
             self.kill()
             if self._refused:
                 raise Unsafe(f"rig {rig.name} must not be energised: {self._refused}")
-            why = "it ended" if has_word else f"it said nothing within {READY_WITHIN_S:g} s"
+            why = "it ended" if has_word else f"it said nothing within {ready_within_s:.3g} s"
             raise Unsafe(f"rig {rig.name} must not be energised: no guard stands beside it: {why}")
         loop.call_soon_threadsafe(self._look, loop)
 

@@ -76,6 +76,14 @@ TIMER_LATE = 0.25
 """Of a converter's time-out: how much later than its product file says it may be; ours."""
 
 
+def contactor_closes_within_s(product: ProductFile) -> float:
+    """Time from driving the battery's contactor until its auxiliary contact is seen, every try needed.
+
+    What the product file gives its battery, and a second for the chain's relay and the questions; ours.
+    """
+    return product.bms.closes_within_s + 1.0
+
+
 def silencing_fault(rig: RigFile) -> str | None:
     """Name the fault that keeps the battery's word from the converter; None where no relay can do that."""
     ears = {device.hears for device in rig.devices.values() if device.role == "inverter"}

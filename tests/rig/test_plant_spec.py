@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from pathlib import Path
 
@@ -29,6 +30,27 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture
 def spec(project, lfp_rack):
     return plant_spec(project.load(project.table()), lfp_rack, 60.0, 5)
+
+
+def test_a_battery_that_needs_each_of_its_tries_closes_within_the_products_time(project, lfp_rack):
+    rig = RigPlant(plant_spec(project.load(project.table()), lfp_rack, 60.0, 5, is_enabled=False))
+    connection = rig.bms.connection
+    connection.link.fail(precharge_ohm=math.inf)
+    rig.bms.close_contactors()
+
+    def advance_until(holds):
+        while not holds():
+            rig.advance(rig.now_s + 0.05)
+            assert rig.now_s < 60.0
+
+    def tries():
+        return sum(each.is_closed and each.name == "precharge" for each in connection.operations)
+
+    advance_until(lambda: tries() == 3)
+    rig.advance(rig.now_s + 1.6)
+    connection.link.repair()
+    advance_until(lambda: rig.bms.contactor_closed)
+    assert 10.0 < rig.now_s < lfp_rack.bms.closes_within_s == pytest.approx(3 * (2.0 + 3 * 0.125) + 2 * 2.0)
 
 
 def test_the_battery_is_the_products(spec):
