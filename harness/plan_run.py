@@ -38,11 +38,13 @@ class PlanRun:
     """One plan of one session, from its set-up to its verdict.
 
     Attributes:
+        session: that it belongs to.
         spec: what the plan says of itself.
         name: its id with its parameters.
         f0_hz: nominal frequency.
         judge: takes its measures to their requirements.
         recorder: records it.
+        rig_s: rig time that it took, its way to rest included.
         verdict: once it is over.
         message: the first cause, or the judgements that were no PASS.
         first_error: what ended the plan's function; an error on the way to rest must not hide it.
@@ -56,7 +58,6 @@ class PlanRun:
     f0_hz: float
     judge: Judge
     recorder: PlanRecorder
-    params: Mapping[str, object]
     rig_s: float = 0.0
     verdict: Verdict | None = None
     message: str = ""
@@ -102,7 +103,7 @@ class PlanRun:
             ],
             at_s=session.rig_now_s(),
         )
-        return cls(session, spec, name, f0_hz, judge, recorder, params)
+        return cls(session, spec, name, f0_hz, judge, recorder)
 
     @property
     def traffic_folder(self) -> Path:

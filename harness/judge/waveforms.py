@@ -275,25 +275,6 @@ def rms_across_phases(voltages: Sequence[Waveform]) -> Series:
     )
 
 
-def instantaneous_power_w(voltages: Sequence[Waveform], currents: Sequence[Waveform]) -> Series:
-    """Sum over the phases of voltage times current, sample by sample."""
-    first = _check_alike([*voltages, *currents])
-    total = _products(voltages, currents, slice(None))
-    gain_u, offset_u = _power_u(voltages, currents)
-    step_s = 1.0 / first.sample_rate_hz
-    return Series(
-        _sample_times_s(first),
-        total,
-        "W",
-        0.0,
-        step_s,
-        tuple(waveform.channel for waveform in (*voltages, *currents)),
-        gain_u,
-        offset_u,
-        max(waveform.trigger_skew_s for waveform in (*voltages, *currents)),
-    )
-
-
 def _products(voltages: Sequence[Waveform], currents: Sequence[Waveform], part: slice) -> Floats:
     """Sum over the phases of voltage times current, for a stretch of samples."""
     total = np.zeros(len(voltages[0].samples[part]))

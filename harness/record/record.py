@@ -1,7 +1,7 @@
 """Sealing: of a journal, the record (reproducible) and the logbook (when, where, by whom), signed.
 
 The record holds nothing that two equal runs would not share: rig time, sequence numbers within each
-plan, stimulus, judgements, digests of what was read. Each plan's entries are chained by hash from a fixed
+plan, commands, judgements, digests of what was read. Each plan's entries are chained by hash from a fixed
 beginning, so that a plan is the same byte for byte alone and within a whole run; the head of the record
 chains what was tested and the heads of the plans. The logbook holds everything else and the hashes of
 all files; it is signed whole, and the head of the record is in it.

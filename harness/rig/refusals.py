@@ -124,8 +124,7 @@ def _of_watch(rig: RigFile) -> Iterator[str]:
         if limit not in part.watch and limit not in part.guarded_by_instrument:
             yield (
                 f"envelope.{limit} is watched by nobody; name a sensor in interlock.watch.{limit}, or "
-                "the instrument "
-                f"whose own protection holds it in interlock.guarded_by_instrument.{limit}"
+                f"the instrument whose own protection holds it in interlock.guarded_by_instrument.{limit}"
             )
     for limit, sensors in part.watch.items():
         for sensor in sensors:
@@ -133,8 +132,7 @@ def _of_watch(rig: RigFile) -> Iterator[str]:
             if not device.protective:
                 yield (
                     f"interlock.watch.{limit}: {sensor} is no sensor of the bench's own; allowed: "
-                    "devices with "
-                    "protective = true, which no plan can touch"
+                    "devices with protective = true, which no plan can touch"
                 )
     yield from too_slow(rig)
 
@@ -149,14 +147,12 @@ def _of_safe_state(rig: RigFile) -> Iterator[str]:
         if len({sensor.partition(".")[0] for sensor in check.sensors}) < 2:
             yield (
                 f"safe_state.verified.{node}: {', '.join(check.sensors)} are one device; allowed: two "
-                "different "
-                "ones, since a failed sensor reads zero"
+                "different ones, since a failed sensor reads zero"
             )
     if not part.hardware_layers:
         yield (
             "no hardware layer: a dead PC would leave it energised; name a watchdog or a heartbeat "
-            "relay with its "
-            "measured time in safe_state.hardware_layers"
+            "relay with its measured time in safe_state.hardware_layers"
         )
     elif all(rig.devices[layer.device].role == "inverter" for layer in part.hardware_layers.values()):
         yield (

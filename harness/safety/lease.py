@@ -268,8 +268,8 @@ def _not_safe(left: Holder) -> str:
     if left.state == UNSAFE:
         return (
             f"rig {left.rig} was left UNSAFE by {left.text}: {left.cause}. Nothing runs on it until a "
-            "person has seen "
-            "to it: 'rackproof safe RIG' tries to make it safe, 'rackproof clear RIG --person NAME' opens it"
+            "person has seen to it: 'rackproof safe RIG' tries to make it safe, 'rackproof clear RIG "
+            "--person NAME' opens it"
         )
     return (
         f"rig {left.rig} was left energised by {left.text}, and nobody verified that it is safe: "

@@ -314,8 +314,8 @@ class MakeSafe:
             if now_s() >= end_s:
                 raise DeviceFault(
                     f"{device.name}.{chain.contactor_feedback} says closed "
-                    f"{self._part.open_within_s:g} s after the "
-                    "contactor was told to open: welded, stuck, or its feedback is broken"
+                    f"{self._part.open_within_s:g} s after the contactor was told to open: welded, stuck, or "
+                    "its feedback is broken"
                 )
             await asyncio.sleep(_LOOK_S)
         self._is_open = True
@@ -390,8 +390,7 @@ class MakeSafe:
             if voltage_v < lowest_v:
                 raise DeviceFault(
                     f"{value} is not to be trusted: {device}.voltage_v is {voltage_v:.4g} V, and a "
-                    "battery is never "
-                    f"below {lowest_v:.4g} V"
+                    f"battery is never below {lowest_v:.4g} V"
                 )
         return float(found), at_s
 

@@ -360,25 +360,6 @@ def encode_block(payload: bytes, *, digits: int | None = None) -> bytes:
     return b"#%d%s%s" % (len(length), length.encode(), payload)
 
 
-def decode_block(data: bytes) -> bytes:
-    """Take the header off a block; an indefinite one (``#0``) ends with the message.
-
-    Raises:
-        CodecError: no block, or not as many bytes as it says (a newline behind them is allowed).
-    """
-    if data[:2] == b"#0":
-        return data[2:].removesuffix(b"\n")
-    span = block_span(data)
-    if span is None:
-        raise CodecError(f"a block's header is not whole: {data[:12]!r}")
-    start, end = span
-    if len(data) < end or data[end:] not in {b"", b"\n", b"\r\n"}:
-        raise CodecError(
-            f"a block says that it has {end - start} bytes, and {len(data) - start} follow its header"
-        )
-    return data[start:end]
-
-
 def block_span(data: bytes) -> tuple[int, int] | None:
     """Where the payload of the definite-length block that ``data`` begins with starts and ends.
 

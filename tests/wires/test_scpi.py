@@ -17,9 +17,9 @@ from harness.wires.scpi import (
     ErrorQueue,
     ScpiError,
     ScpiInterpreter,
+    block_span,
     boolean,
     choice,
-    decode_block,
     encode_block,
     number,
     string,
@@ -165,7 +165,7 @@ def test_blocks_and_strings_may_hold_separators():
     instrument.answer(b"DATA 'a;b,c',#15;,\n# ;VOLT 1")
     (_, data), (_, voltage) = instrument.calls
     assert string(data.arguments[0]) == "a;b,c"
-    assert decode_block(data.arguments[1].encode("latin-1")) == b";,\n# "
+    assert payload_of(data.arguments[1].encode("latin-1")) == b";,\n# "
     assert voltage == Call((), ("1",))
 
 
@@ -277,23 +277,30 @@ def test_an_argument_count_is_checked():
         Call((), ("1", "2")).only()
 
 
+def payload_of(block):
+    start, end = block_span(block)
+    return block[start:end]
+
+
 def test_blocks_of_the_standard():
-    # IEEE 488.2 8.7.9: #<digits><length><bytes>; 8.7.10: #0 ends with the message.
-    assert decode_block(b"#15abcde") == b"abcde"
-    assert decode_block(b"#3005abcde\n") == b"abcde"
-    assert decode_block(b"#0abc\n") == b"abc"
+    # IEEE 488.2 8.7.9: #<digits><length><bytes>; 8.7.10: #0 ends with the message, and is no definite one.
+    assert payload_of(b"#15abcde") == b"abcde"
+    assert payload_of(b"#3005abcde\n") == b"abcde"
+    assert block_span(b"#300") is None
     assert encode_block(b"ab", digits=4) == b"#40002ab"
+    with pytest.raises(CodecError, match="expected a block"):
+        block_span(b"#0abc\n")
 
 
 @given(st.binary(max_size=300), st.one_of(st.none(), st.integers(3, 9)))
 def test_block_encode_and_decode_are_inverse(payload, digits):
-    assert decode_block(encode_block(payload, digits=digits)) == payload
+    assert payload_of(encode_block(payload, digits=digits)) == payload
 
 
 @given(st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(lambda tail: b"#" + tail)))
-def test_no_bytes_make_decode_raise_anything_but_a_codec_error(data):
+def test_no_bytes_make_its_reader_raise_anything_but_a_codec_error(data):
     try:
-        decode_block(data)
+        block_span(data)
     except CodecError:
         pass
 
