@@ -1,6 +1,7 @@
 """A product that does not do what it promises FAILs by the measure that says so; it is no ERROR of the bench.
 
-The defects are settings of the emulated product; what it promises stays as it was.
+The defects are settings of the emulated product; what it promises stays as it was. One that promises less is
+held to that.
 """
 
 from __future__ import annotations
@@ -59,6 +60,17 @@ def test_every_plan_finds_the_defect_that_it_is_there_for(home):
     for plan, (judged, _) in DEFECTS.items():
         assert judged in found[plan]
     assert ("ends as promised", "the discharge before") in found["CC-03"]
+
+
+def test_a_product_that_promises_to_stop_later_is_watched_for_longer(home):
+    slower = (
+        ("bms_timeout_s = 3.0", "bms_timeout_s = 12.0"),
+        ("bms_loss_stop_min_s = 2.0", "bms_loss_stop_min_s = 11.0"),
+        ("bms_loss_stop_max_s = 3.7", "bms_loss_stop_max_s = 12.7"),
+    )
+    product = changed(LFP_RACK, home.path / "rack.toml", *slower)
+    ended = home.pytest("testplans", "--rig=lab1", f"--product={product}", "--emulate", "-k", "CM-06")
+    assert ended.verdicts == {"CM-06": "PASS"}, ended.said
 
 
 def test_a_product_that_leaves_its_load_dead_fails(home):
