@@ -22,7 +22,9 @@ from harness.wires.scpi_talk import ScpiTalk
 SYNC_EXCHANGES = 5
 """Of these the fastest counts: it says most about when the clock was read."""
 PREFILL_POLL_S = 0.01
+"""Between two looks at a memory that fills: what a plan waits in vain at most; ours."""
 PREFILL_GRACE_S = 1.0
+"""Beyond the time that was asked for before the trigger; ours, far more than an instrument needs to start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,20 @@ from harness.safety.unsafe import HEADLINE, unsafe_lines
 from harness.safety.watch import armed_watchdogs, disarm_watchdogs, fed_watchdog, watching
 
 RELEASE_WITHIN_S = 0.5
-"""How long a living test process has to let go of its wires after a breach; then it is killed."""
+"""How long a living test process has to let go of its wires after a breach; then it is killed. Ours: a
+thread's turn takes milliseconds, and the converter is told to cease meanwhile."""
 
 FENCED_WITHIN_S = 5.0
-"""How long a killed process may take to be gone: the kernel frees its memory first."""
+"""How long a killed process may take to be gone: the kernel frees its memory first; ours."""
 
 FIRST_VALUES_WITHIN_S = 5.0
-"""How long the sensors may take to say something once the guard listens."""
+"""How long the sensors may take to say something once the guard listens: several of their periods; ours."""
+
+_LOOKS_A_HEARTBEAT = 10.0
+"""At the signs of life, within the silence that is allowed: it is found a tenth late at most; ours."""
+
+_LOOK_S = 0.02
+"""Between two looks at what is waited for while nothing is energised; ours."""
 
 _LINE_LIMIT = 1 << 22
 """Longest message: rig and product files, a hundred times over."""
@@ -202,7 +209,7 @@ class Guard:
             while (unseen := self._interlock.unseen) and not self._fired.done():
                 if now_s() >= end_s:
                     raise BenchError(f"the guard's sensors are silent: {', '.join(unseen)}")
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(_LOOK_S)
         if self._fired.done():
             raise BenchError(f"the rig is not to be energised: {self._fired.result().text}")
 
@@ -233,7 +240,7 @@ class Guard:
         part = self._rig.interlock
         assert part is not None
         while True:
-            await asyncio.sleep(part.heartbeat_s / 10.0)
+            await asyncio.sleep(part.heartbeat_s / _LOOKS_A_HEARTBEAT)
             silent_s = now_s() - self._beat_s
             if silent_s > part.heartbeat_s:
                 self._fire(

@@ -10,15 +10,19 @@ from harness.plans import plan
 from harness.readings import Measured
 from harness.rig.product_file import ProductFile
 from harness.roles import Battery, GridSource, Inverter, PowerAnalyzer
-from rackproof_fixtures.cycles import UNJUDGED_POLL_S, Course, run_to_end
+from rackproof_fixtures.cycles import (
+    CHARGE_WITHIN_S,
+    DISCHARGE_WITHIN_S,
+    UNJUDGED_POLL_S,
+    Course,
+    run_to_end,
+)
 from rackproof_fixtures.steps import energise, hold_power
 from rackproof_fixtures.telemetry import MEASURES as TELEMETRY
 from rackproof_fixtures.telemetry import Telemetry
 
 POLL_S = 2.0
 """Nothing in a charge of hours moves faster; also the analyzer's update interval."""
-DISCHARGE_WITHIN_S = 12_000.0
-CHARGE_WITHIN_S = 20_000.0
 
 
 @plan(

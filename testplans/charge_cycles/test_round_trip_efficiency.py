@@ -9,14 +9,12 @@ from harness.judge.uncertainty import as_measured, difference, ratio
 from harness.plans import Form, plan
 from harness.rig.product_file import ProductFile
 from harness.roles import Battery, GridSource, Inverter, PowerAnalyzer
-from rackproof_fixtures.cycles import UNJUDGED_POLL_S, run_to_end
+from rackproof_fixtures.cycles import CHARGE_WITHIN_S, DISCHARGE_WITHIN_S, UNJUDGED_POLL_S, run_to_end
 from rackproof_fixtures.steps import energise, hold_power
 from rackproof_fixtures.telemetry import MEASURES as TELEMETRY
 from rackproof_fixtures.telemetry import Telemetry
 
 UPDATE_S = 1.0
-DISCHARGE_WITHIN_S = 12_000.0
-CHARGE_WITHIN_S = 20_000.0
 CYCLES = {"ci": 1, "full": 3}
 POLL_S: dict[Form, float] = {"ci": 2.0, "full": 1.0}
 """Between two looks at a running course. Energies are the analyzer's own; looks say how the course ended."""

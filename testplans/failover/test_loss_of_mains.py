@@ -28,10 +28,13 @@ from rackproof_fixtures.telemetry import Telemetry
 
 LOSS_AFTER_S = 0.5
 LOSS_CAPTURE_S = 2.0
+"""Captured: half a second before the loss, and a second and a half after it; ours."""
 LOSS_RATE_HZ = 20_000.0
 """Transfer times of milliseconds need 10 kS/s or more."""
 RETURN_RATE_HZ = 4_000.0
+"""The return is told by half cycles: sixty samples in one are enough, and its capture is long; ours."""
 HOLD_S = {"ci": 60.0, "full": 600.0}
+"""Of the island, from its first waveforms to the return: what it shows is steady within a minute; ours."""
 ALIVE_SHARE = 0.5
 """Of nominal: below it an instant counts as interrupted."""
 
