@@ -128,19 +128,9 @@ class Conductor:
     def fixture_modules(self) -> Iterable[str]:
         """Name the modules that hold the fixtures of this kind of run."""
         bench = "bench_each_plan" if self.rig_session.is_virtual else "bench_all_plans"
-        modules = (
-            bench,
-            "battery",
-            "inverter",
-            "grid",
-            "analyzer",
-            "recorder",
-            "fault_inserter",
-            "energy_manager",
-            "run",
-            "telemetry_check",
+        return (
+            f"rackproof_fixtures.{module}" for module in (bench, *ROLE_OF_FIXTURE, "run", "telemetry_check")
         )
-        return (f"rackproof_fixtures.{module}" for module in modules)
 
     def header(self) -> list[str]:
         """Say on what the plans run."""

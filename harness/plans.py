@@ -24,7 +24,7 @@ ROLE_OF_FIXTURE = {
     "fault_inserter": "fault_inserter",
     "energy_manager": "energy_manager",
 }
-"""The role of each fixture that is a device."""
+"""The role of each fixture that is a device; the fixture's module is called as it is."""
 
 PLAN_FIXTURES = (
     *ROLE_OF_FIXTURE,
