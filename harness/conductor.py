@@ -373,11 +373,12 @@ class Conductor:
     def _say_that_it_ends(self, *_: object) -> None:
         if not self._has_said_that_it_ends:
             self._has_said_that_it_ends = True
-            self.live.stream.write(
+            text = (
                 "the plans are over: it ends once the run is sealed and reported "
                 f"(kill -9 {os.getpid()} ends it at once, and without a report)\n"
             )
-            self.live.stream.flush()
+            with contextlib.suppress(OSError):  # past the stream, which may be in the middle of a write
+                os.write(self.live.stream.fileno(), text.encode())
 
     def pytest_unconfigure(self) -> None:
         """Give Ctrl-C and sleep back where pytest runs within another process; its own is over."""

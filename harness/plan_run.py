@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from harness.clock import rig_loop
@@ -135,20 +136,21 @@ class PlanRun:
             if guard is not None:
                 guard.plan(self.name)
             self.session.runs_now = self.spec
-            try:
-                bench.has_energised = bench.has_energised or self.spec.energises
-                await self._played(test(**fixtures))
-            except BaseException as error:
-                self.first_error = error
-                raise
-            finally:
+            with ctrl_c_heard_once():
                 try:
-                    with ctrl_c_held_back():
-                        await self._end(bench, settings, start_s)
+                    bench.has_energised = bench.has_energised or self.spec.energises
+                    await self._played(test(**fixtures))
+                except BaseException as error:
+                    self.first_error = error
+                    raise
                 finally:
-                    self.session.runs_now, self.session.rests = None, False
-                    if guard is not None:
-                        guard.plan("")
+                    try:
+                        with ctrl_c_held_back():
+                            await self._end(bench, settings, start_s)
+                    finally:
+                        self.session.runs_now, self.session.rests = None, False
+                        if guard is not None:
+                            guard.plan("")
 
         return conduct
 
@@ -277,6 +279,23 @@ def _verdict_of(error: BaseException) -> Verdict:
             return Verdict.ABORTED
         case _:
             return Verdict.ERROR
+
+
+@contextlib.contextmanager
+def ctrl_c_heard_once() -> Iterator[None]:
+    """Let one Ctrl-C end a plan; pressed again, it would tear the loop away before the rig is at rest."""
+    before = signal.getsignal(signal.SIGINT)
+    assert callable(before)
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, lambda *_: None)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

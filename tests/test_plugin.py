@@ -298,9 +298,9 @@ def test_a_signal_in_the_middle_leaves_a_sealed_record_that_says_aborted(home, c
     """Ctrl-C, a build server that has waited long enough, or somebody who presses Ctrl-C until it ends."""
     process, runs = charge
     process.send_signal(number)
-    for _ in range(count - 1):
+    for press in range(count - 1):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.03)
+            process.wait(0.0005 * 2**press)  # up to 0.13 s
         process.send_signal(number)
     ended = finish(process, runs)
     assert ended.code == 2  # pytest's own: interrupted
