@@ -21,7 +21,7 @@ from harness.report.figures import in_words
 from harness.rig.agreement import BenchFiles
 from harness.rig.bench import Bench, FarSide, Setup, open_bench
 from harness.rig.driver_folders import find_driver
-from harness.rig.files import load_rig, write_rig
+from harness.rig.files import load_rig, shipped_plan_ids, write_rig
 from harness.rig.refusals import refusals
 from harness.rig.rig_file import RigFile
 from harness.rig.toml_file import unknown
@@ -263,16 +263,21 @@ def _shown_value(value: Any) -> str:
 
 
 def _unknown_plans(files: BenchFiles, testplans: Path = Path("testplans")) -> Iterator[str]:
-    """Name the ids that no plan of the project has; a folder without plans says nothing of them."""
+    """Name the ids that neither the project's plans nor Rackproof's own have.
+
+    Without a folder of plans, or with none in it, nothing is known of them. Rackproof's own are known beside
+    the project's: its files, and copies of them, list plans that a project need not have.
+    """
     from harness.listing import collect  # noqa: PLC0415 - pytest loads for the listing alone
 
     try:
-        known = [spec.plan_id for spec, _ in collect(testplans)] if testplans.is_dir() else []
+        own = {spec.plan_id for spec, _ in collect(testplans)} if testplans.is_dir() else set[str]()
     except ConfigurationError as error:
         yield from error.mistakes
         return
-    for place, asked in files.plan_ids():
-        if known and asked not in known:
+    known = own | shipped_plan_ids()
+    for place, asked in files.plan_ids() if own else ():
+        if asked not in known:
             yield f"{place}: {unknown('plan', asked, known)}"
 
 

@@ -349,6 +349,72 @@ def test_a_plan_that_there_is_not_is_told_by_check_with_the_key_that_names_it(ca
     assert "rack.toml: acceptance_plans: unknown plan 'CC-20'" in error
 
 
+OWN_PLAN = """
+from harness.plans import plan
+
+
+@plan("MY-01", "The battery answers", hazard="reads", measures=("voltage",), limit_s=60.0)
+async def test_answers(battery, judge):
+    judge("voltage", await battery.voltage_v(), "product_limits.voltage_window")
+"""
+
+
+@pytest.fixture
+def own_project(tmp_path: Path) -> Home:
+    """A project that has one plan, and nothing of Rackproof's."""
+    (tmp_path / "testplans").mkdir()
+    (tmp_path / "testplans" / "test_mine.py").write_text(OWN_PLAN)
+    for kind in ("rigs", "products"):
+        (tmp_path / "fixtures" / kind).mkdir(parents=True)
+    return Home(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rig", "has_plans"),
+    [
+        ("lab1", True),
+        (LAB1, True),
+        ("mybench", True),
+        ("fixtures/rigs/mybench.toml", True),
+        ("mybench", False),
+    ],
+)
+def test_a_project_of_its_own_need_not_have_the_plans_that_the_installed_files_list(
+    own_project, rig, has_plans
+):
+    """Nor those that a copy of them lists, as ``rackproof emulate`` writes one."""
+    changed(LAB1, own_project.path / "fixtures/rigs/mybench.toml", ('name = "lab1"', 'name = "mybench"'))
+    if not has_plans:
+        (own_project.path / "testplans").rename(own_project.path / "elsewhere")
+    ended = own_project.rackproof("check", rig, "--emulate", cwd=own_project.path)
+    assert (ended.code, ended.err) == (0, "")
+    assert "files are sound" in ended.out
+
+
+@pytest.mark.parametrize(
+    "asked", [("mine", "my_rack"), ("fixtures/rigs/mine.toml", "fixtures/products/my_rack.toml")]
+)
+def test_a_plan_misspelt_in_a_projects_own_file_is_told_with_its_own_and_the_installed_ones(
+    own_project, asked
+):
+    for source, place, name, written in (
+        (LAB1, "rigs/mine.toml", "lab1", '"MY-10", '),
+        (LFP_RACK, "products/my_rack.toml", "lfp_rack", '"FO-51", "MY-01", '),
+    ):
+        own = own_project.path / "fixtures" / place
+        renamed = (f'name = "{name}"', f'name = "{own.stem}"')
+        changed(source, own, renamed, ('"FO-15", ', written))
+    rig, product = asked
+    ended = own_project.rackproof("check", rig, "--product", product, "--emulate", cwd=own_project.path)
+    assert ended.code == 4
+    first, *mistakes = ended.err.splitlines()
+    assert first == "2 mistakes:", ended.err
+    assert "mine.toml: plans: unknown plan 'MY-10'; known: CC-02" in mistakes[0]
+    assert mistakes[0].endswith("did you mean 'MY-01'?")
+    assert "my_rack.toml: acceptance_plans: unknown plan 'FO-51'; known: CC-02" in mistakes[1]
+    assert mistakes[1].endswith("did you mean 'FO-15'?")
+
+
 def test_all_mistakes_of_all_files_are_told_together(capsys, tmp_path):
     """An unsound rig hides neither the plans that it lists nor its product's mistakes, and makes up none."""
     product = changed(LFP_RACK, tmp_path / "rack.toml", ("capacity_ah = ", "capacity_a = "))

@@ -10,7 +10,15 @@ from typing import TypeVar
 from harness.errors import ConfigurationError
 from harness.requirements import Requirements
 from harness.rig.driver_folders import FindDriver, find_driver
-from harness.rig.files import Source, find_file, own_requirements, parse_product, parse_rig, parse_site
+from harness.rig.files import (
+    PLAN_LISTS,
+    Source,
+    find_file,
+    own_requirements,
+    parse_product,
+    parse_rig,
+    parse_site,
+)
 from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile, options_of
 from harness.rig.site_file import SiteFile
@@ -69,7 +77,7 @@ class BenchFiles:
         source = find_file("rig", rig, root)
         files.rig = files._take(lambda: parse_rig(source, root))
         named = parse_toml(source.content, source.label) if files.rig is None else vars(files.rig)
-        files._plan_lists.append(("plans", source))
+        files._plan_lists.append((PLAN_LISTS["rig"], source))
 
         def found(kind: str, chosen: str | None) -> Source | None:
             asked = chosen or named.get(kind)
@@ -82,7 +90,7 @@ class BenchFiles:
 
         if (place := found("product", product)) is not None:
             files.product = files._take(lambda: parse_product(place))
-            files._plan_lists.append(("acceptance_plans", place))
+            files._plan_lists.append((PLAN_LISTS["product"], place))
         if (at := found("site", site)) is not None and (known := files.requirements) is not None:
             files.site = files._take(lambda: parse_site(at, known))
         if files.rig is not None and files.product is not None:

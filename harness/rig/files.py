@@ -24,6 +24,9 @@ WRITTEN = "# Written by rackproof emulate, which may write it anew.\n"
 FOLDERS = {"rig": "rigs", "product": "products", "site": "sites"}
 """Where files of each kind lie, under a project's ``fixtures/`` and in the installed package."""
 
+PLAN_LISTS = {"rig": "plans", "product": "acceptance_plans"}
+"""The key under which a file of each kind lists ids of plans."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -67,7 +70,7 @@ def find_file(kind: str, name_or_path: str | Path, root: Path = Path()) -> Sourc
     known = known_names(kind, root)
     raise ConfigurationError(
         f"unknown {kind} {asked!r}; known: {', '.join(known) or 'none'}; "
-        f"looked in {root / 'fixtures' / FOLDERS[kind]} and in the installed package{near_miss(asked, known)}"
+        f"looked in {_of_project(kind, root)} and in the installed package{near_miss(asked, known)}"
     )
 
 
@@ -81,6 +84,21 @@ def known_names(kind: str, root: Path = Path()) -> list[str]:
             if file.name.endswith(".toml")
         }
     )
+
+
+def shipped_plan_ids(root: Path = Path()) -> set[str]:
+    """Give the ids that the installed files list: Rackproof's own plans, which a project need not have.
+
+    In Rackproof's own source tree the installed files are the project's, and may be mistaken as any other.
+    """
+    return {
+        plan_id
+        for kind, key in PLAN_LISTS.items()
+        if (folder := _of_package(kind)) is not None and not _is_same(folder, _of_project(kind, root))
+        for file in folder.iterdir()
+        if file.name.endswith(".toml")
+        for plan_id in parse_toml(file.read_bytes(), file.name).get(key, ())
+    }
 
 
 def load_rig(
@@ -198,15 +216,27 @@ def write_rig(rig: RigFile, path: Path) -> None:
 
 def _folders(kind: str, root: Path) -> Iterator[Traversable]:
     """Folders with files of a kind, the project's first."""
-    of_project = root / "fixtures" / FOLDERS[kind]
-    if of_project.is_dir():
+    if (of_project := _of_project(kind, root)).is_dir():
         yield of_project
-    try:
-        of_package = resources.files("rackproof_fixtures") / FOLDERS[kind]
-    except ModuleNotFoundError:
-        return  # a source tree that was never installed has its own folder alone
-    if of_package.is_dir():
+    if (of_package := _of_package(kind)) is not None:
         yield of_package
+
+
+def _of_project(kind: str, root: Path) -> Path:
+    return root / "fixtures" / FOLDERS[kind]
+
+
+def _of_package(kind: str) -> Traversable | None:
+    """Give the installed package's folder; a source tree that was never installed has its own alone."""
+    try:
+        folder = resources.files("rackproof_fixtures") / FOLDERS[kind]
+    except ModuleNotFoundError:
+        return None
+    return folder if folder.is_dir() else None
+
+
+def _is_same(folder: Traversable, other: Path) -> bool:
+    return isinstance(folder, Path) and folder.resolve() == other.resolve()
 
 
 def _bytes_of(file: Traversable, label: str) -> bytes:
