@@ -238,6 +238,7 @@ def _connect_safety_chain(rig: RigFile, side: FarSide, *, is_enabled: bool) -> N
     if chain is None:
         return
     emulator, plant = cast("Any", side.emulators[chain.device]), side.plant
+    has_source = rig.topology.source is not None  # no chain opens the public mains
 
     # The chain conducts while its relay is driven and every contact in it is closed.
     closed = dict.fromkeys((chain.chain, *chain.opened_by), True)
@@ -249,7 +250,8 @@ def _connect_safety_chain(rig: RigFile, side: FarSide, *, is_enabled: bool) -> N
         closed[name] = is_closed
         is_on = all(closed.values())
         plant.converter.enable(is_enabled=is_on)
-        plant.grid.enable(is_enabled=is_on)
+        if has_source:
+            plant.grid.enable(is_enabled=is_on)
         if not is_on:
             plant.at(plant.now_s + CHAIN_DELAY_S, plant.bms.open_contactors)
 

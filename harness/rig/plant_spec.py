@@ -55,7 +55,7 @@ def plant_spec(
     """Say what the plant of a rig with a product is made of.
 
     Args:
-        rig: source, critical load and nominal voltage.
+        rig: source or public mains, critical load and nominal voltage.
         product: battery, management system and converter.
         f0_hz: nominal frequency of this run; chooses the frequency trips.
         seed: keys every random draw of the plant.
@@ -67,21 +67,11 @@ def plant_spec(
         ConfigurationError: the product has no settings for this frequency.
     """
     lowest_degc, highest_degc = product.reference.temperature_degc
-    source = rig.topology.source
     return PlantSpec(
         battery=_battery(product),
         bms=replace(_bms(product), closes_on_start=is_enabled),
         converter=_converter(product, f0_hz),
-        grid=GridSpec(
-            nominal_voltage_v=rig.nominal_voltage_v,
-            frequency_hz=f0_hz,
-            source_resistance_ohm=source.r_ohm,
-            source_reactance_ohm=source.x_ohm,
-            starts_closed=is_enabled,
-            rise_time_s=source.rise_time_s,
-            sink_power_w=source.sink_power_w,
-            harmonics=tuple(Harmonic(**harmonic.model_dump()) for harmonic in source.harmonics),
-        ),
+        grid=_grid(rig, f0_hz, is_enabled=is_enabled),
         load=_load(rig, f0_hz),
         generator=_generator(rig, f0_hz),
         second_mains=_second_mains(rig, f0_hz),
@@ -89,6 +79,34 @@ def plant_spec(
         solar=None if rig.topology.solar is None else SolarSpec(**rig.topology.solar.model_dump()),
         ambient_degc=(lowest_degc + highest_degc) / 2.0,
         seed=seed,
+    )
+
+
+MAINS_OHM = (0.24, 0.15)
+"""Resistance and reactance of a phase of the public mains: IEC 61000-3-3, reference impedance, which most
+low-voltage supplies stay below. A balanced load sees no neutral."""
+
+
+def _grid(rig: RigFile, f0_hz: float, *, is_enabled: bool) -> GridSpec:
+    """Say what stands at ``grid_ac``; the public mains ask nobody whether they are enabled."""
+    source = rig.topology.source
+    if source is None:
+        resistance_ohm, reactance_ohm = MAINS_OHM
+        return GridSpec(
+            nominal_voltage_v=rig.nominal_voltage_v,
+            frequency_hz=f0_hz,
+            source_resistance_ohm=resistance_ohm,
+            source_reactance_ohm=reactance_ohm,
+        )
+    return GridSpec(
+        nominal_voltage_v=rig.nominal_voltage_v,
+        frequency_hz=f0_hz,
+        source_resistance_ohm=source.r_ohm,
+        source_reactance_ohm=source.x_ohm,
+        starts_closed=is_enabled,
+        rise_time_s=source.rise_time_s,
+        sink_power_w=source.sink_power_w,
+        harmonics=tuple(Harmonic(**harmonic.model_dump()) for harmonic in source.harmonics),
     )
 
 

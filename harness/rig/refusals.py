@@ -73,6 +73,13 @@ def _of_supply(rig: RigFile, product: ProductFile) -> Iterator[str]:
 def _of_power(rig: RigFile, product: ProductFile) -> Iterator[str]:
     """All that a discharge feeds ends in the source, since the critical load may be off."""
     source = rig.topology.source
+    if source is None:
+        yield (
+            "no topology.source: it stands on the public mains, which no command takes away, and nobody has "
+            "said what they take back; energising needs an AC source of the bench's own: a device of role "
+            "grid_source, and [topology.source] that says what it gives and takes back"
+        )
+        return
     back_w = product.ratings.discharge_power_w
     if not source.can_sink:
         yield (

@@ -195,11 +195,12 @@ class RigFile(Part):
         product: the product that stands on it, unless another is named.
         site: the site whose rules hold, unless another is named.
         plans: ids of the plans that this rig is for; empty for all.
-        frequencies_hz: what its source can do; the first is used unless another is asked for.
+        frequencies_hz: of its source or of the mains; the first is used unless another is asked for.
         nominal_voltage_v: line to neutral.
         phases: of the AC side.
         allowed_hazards: classes of plans that may run here.
         seed: of everything random in an emulated run.
+        topology: what hangs where.
         envelope: what the rig may survive.
         interlock: who watches it.
         safe_state: how the rig is made safe.
@@ -220,7 +221,7 @@ class RigFile(Part):
     seed: Annotated[int, Field(ge=0)]
     wires: dict[Name, Wire]
     devices: dict[Name, Device]
-    topology: Topology
+    topology: Topology = Field(default_factory=Topology)
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
     envelope: Envelope | None = None
     interlock: Interlock | None = None
@@ -294,7 +295,8 @@ class _Parts:
     wires: Mapping[str, CanWire | ModbusTcpWire | VisaWire]
     devices: Mapping[str, Device]
     triggers: Mapping[str, Trigger]
-    topology: Topology | None
+    topology: Topology
+    topology_table: Mapping[str, Any]
     wire_names: Collection[str]
     device_names: Collection[str]
     nominal_voltage_v: object
@@ -317,12 +319,14 @@ class _Parts:
             wire = _sound(kinds[kind], entry) if isinstance(kind, str) and kind in kinds else None
             if wire is not None:
                 sound_wires[name] = wire
-        topology, emulation = table.get("topology"), table.get("emulation")
+        emulation = table.get("emulation")
+        topology = table["topology"] if isinstance(table.get("topology"), Mapping) else {}
         return cls(
             wires=sound_wires,
             devices={n: d for n, entry in devices.items() if (d := _sound(Device, entry)) is not None},
             triggers={n: t for n, entry in triggers.items() if (t := _sound(Trigger, entry)) is not None},
-            topology=_sound(Topology, topology) if isinstance(topology, Mapping) else None,
+            topology=_sound_topology(topology),
+            topology_table=topology,
             wire_names=wires.keys(),
             device_names=devices.keys(),
             nominal_voltage_v=table.get("nominal_voltage_v"),
@@ -342,9 +346,9 @@ class _Parts:
         yield from self._triggers_without_ends()
         yield from self._two_skews(find_driver)
         yield from self._current_of_nothing()
-        if self.topology is not None:
-            yield from self._topology_disagreements(self.topology)
-            yield from self._unknown_nodes(self.topology, find_driver)
+        yield from self._source_disagreements(self.topology.source)
+        yield from self._topology_disagreements(self.topology)
+        yield from self._unknown_nodes(self.topology, find_driver)
         yield from self._unknown_values()
         yield from self._layers_without_watchdog(find_driver)
 
@@ -547,9 +551,29 @@ class _Parts:
         else:
             yield from self._of_role(at, device, "power_analyzer")
 
+    def _source_disagreements(self, source: Source | None) -> Iterator[str]:
+        """A source is a device of the rig, and of each such device something is said."""
+        table = self.topology_table.get("source")
+        device = table.get("device") if isinstance(table, Mapping) else None
+        if isinstance(device, str):
+            yield from self._of_role("topology.source.device", device, "grid_source")
+        if source is not None:
+            yield from self._source_says_otherwise(source)
+        if "source" in self.topology_table:
+            if "critical_load" not in self.topology_table:
+                yield (
+                    "topology.critical_load is missing: nobody says what the source also feeds; "
+                    "allowed: a table, with power_w = 0.0 where nothing hangs at load_ac"
+                )
+        else:
+            for name, each in self.devices.items():
+                if each.role == "grid_source":
+                    yield (
+                        f"topology.source is missing: nobody says what device {name!r} gives and sinks; "
+                        "allowed: a table, or no device of role grid_source, on the public mains"
+                    )
+
     def _topology_disagreements(self, topology: Topology) -> Iterator[str]:
-        yield from self._of_role("topology.source.device", topology.source.device, "grid_source")
-        yield from self._source_says_otherwise(topology.source)
         for name, system in topology.systems.items():
             owners = {*self.device_names, "bench"}
             for owner in system.insulation_monitors:
@@ -575,6 +599,8 @@ class _Parts:
 
     def _unknown_nodes(self, topology: Topology, find_driver: FindDriver) -> Iterator[str]:
         """Nodes that an instrument's options name, and that the rig does not have."""
+        if "systems" in self.topology_table and "systems" not in topology.model_fields_set:
+            return  # told at the systems
         known = {node for system in topology.systems.values() for node in system.nodes}
         for name, device in self.devices.items():
             try:
@@ -682,6 +708,15 @@ def _tables(table: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
     if not isinstance(under, Mapping):
         return {}
     return {name: entry for name, entry in under.items() if isinstance(entry, Mapping)}
+
+
+def _sound_topology(table: Mapping[str, Any]) -> Topology:
+    """The topology, or what is left of it without the parts that are unsound: each may be left out."""
+    whole = _sound(Topology, table)
+    if whole is not None:
+        return whole
+    parts = {key: part for key, part in table.items() if _sound(Topology, {key: part}) is not None}
+    return read_part(Topology, parts, "")
 
 
 def _sound(model: type[_PartT], table: Mapping[str, Any]) -> _PartT | None:

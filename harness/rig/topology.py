@@ -235,12 +235,12 @@ class SafetyChain(Part):
 
 
 class Topology(Part):
-    """What hangs where.
+    """What hangs where; all of it may be left out of a rig that is not to be energised.
 
     Attributes:
-        source: the AC source that plays the grid.
+        source: the AC source that plays the grid; left out, the rig stands on the public mains.
         battery_side: what hangs at ``battery_dc``: a battery, or a bench source in its place.
-        critical_load: what must not drop.
+        critical_load: what must not drop; left out, there is none. A rig with a source says so in words.
         systems: galvanically connected parts by name.
         faults: what relays can open, by name.
         transfer_switch: between source and second source, of a rig that has one.
@@ -249,10 +249,10 @@ class Topology(Part):
         solar: an array at the bus.
     """
 
-    source: Source
+    source: Source | None = None
     battery_side: Literal["battery", "bench_source"] = "battery"
-    critical_load: CriticalLoad
-    systems: dict[Name, EarthedSystem]
+    critical_load: CriticalLoad = Field(default_factory=lambda: CriticalLoad(power_w=0.0))
+    systems: dict[Name, EarthedSystem] = Field(default_factory=dict)
     faults: dict[Name, LineFault] = Field(default_factory=dict)
     transfer_switch: TransferSwitch | None = None
     generator: Generator | None = None

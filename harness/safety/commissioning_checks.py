@@ -388,9 +388,9 @@ async def _refresh(work: Commissioning) -> str:
 async def _skew(work: Commissioning) -> str:
     """A step of the source stands at the trigger that it gives."""
     rig, f0_hz = work.bench.rig, work.f0_hz
-    trigger = next(iter(rig.triggers.values()), None)
-    if trigger is None:
-        raise NotTestable(f"rig {rig.name} has no trigger")
+    trigger, source = next(iter(rig.triggers.values()), None), rig.topology.source
+    if trigger is None or source is None:
+        raise NotTestable(f"rig {rig.name} has no {'trigger' if trigger is None else 'topology.source'}")
     channels = [f"grid_ac.u{phase}_v" for phase in PHASES]
     if "grid_ac" not in await _recorded_nodes(work, "v"):
         raise NotTestable("the recorder does not see the source's voltage")
@@ -401,7 +401,7 @@ async def _skew(work: Commissioning) -> str:
     waves = await _capture(work, channels, rate_hz, before_s=before_s, start=grid.start_profile)
     skews_s = [_step_after_s(wave, wave.start_s + before_s, f0_hz) for wave in waves.values()]
     skew_s = min(skews_s, key=abs)
-    allowed_s = 3.0 * trigger.skew_s + rig.topology.source.rise_time_s + 1.0 / rate_hz
+    allowed_s = 3.0 * trigger.skew_s + source.rise_time_s + 1.0 / rate_hz
     work.values |= {"skew_s": skew_s, "declared_s": trigger.skew_s}
     if not abs(skew_s) <= allowed_s:
         raise CheckFailed(

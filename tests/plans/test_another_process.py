@@ -18,6 +18,7 @@ from harness.rig.files import load_rig
 from ..processes import (
     FOR_ALL_PLANS,
     LAB1,
+    REPOSITORY,
     Ended,
     Home,
     changed,
@@ -61,6 +62,7 @@ def armed(home: Home, rig: Path) -> None:
     assert ended.code == 0, ended.said
 
 
+HOW_TO = REPOSITORY / "docs" / "how-to" / "point-at-hardware.md"
 BENCH_SOURCE = ("[topology.source]", '[topology]\nbattery_side = "bench_source"\n\n[topology.source]')
 FOLLOWS = 'emulation.battery_current = "analyzer.battery_dc.current_a"\n'
 
@@ -200,6 +202,46 @@ def test_it_is_no_rig_to_be_emulated_once_more(home, served):
     ended = home.pytest("testplans", f"--rig={served.rig}", "--emulate")
     assert ended.code == 4
     assert "is served by emulators in another process already" in ended.err
+
+
+ON_THE_MAINS = """
+from harness.plans import plan
+
+
+@plan("RD-01", "reads", hazard="reads", measures=("alive",), limit_s=60.0)
+async def test_reads(battery, inverter, judge):
+    judge("alive", (await battery.voltage_v()).value > 40.0, "rackproof_bench.is_true")
+    judge("alive", (await inverter.ac_voltage_v()).value > 100.0, "rackproof_bench.is_true", case="mains")
+
+
+@plan("EN-01", "energises", hazard="energises", measures=("alive",), limit_s=60.0)
+async def test_energises(inverter, judge):
+    await inverter.turn_on()
+    judge("alive", True, "rackproof_bench.is_true")
+"""
+
+
+def test_a_battery_and_an_inverter_on_the_public_mains_are_read(home):
+    """The file of the how-to, as it stands there: emulated here, and in another process."""
+    (written,) = re.findall(r"```toml\n(name = .*?)```", HOW_TO.read_text(), re.DOTALL)
+    rig = home.path / "home1.toml"
+    rig.write_text(written)
+    with emulating(home, rig) as emulated:
+        for file, emulate in ((rig, ["--emulate"]), (emulated.rig, [])):
+            checked = home.rackproof("check", file, *emulate)
+            assert (checked.code, checked.err) == (0, "")
+            assert re.findall(r"^  (\w+) ", checked.out, re.MULTILINE) == ["bms", "pcs"]
+            assert (
+                "not to be energised: rig 'home1' with product 'lfp_rack': no topology.source" in checked.out
+            )
+            read = home.rackproof("read", file, "battery.soc", *emulate)
+            assert re.fullmatch(r"bms\.soc = 0\.\d+  at .* s\n", read.out), read.said
+            ended = home.pytest(*home.plans(ON_THE_MAINS), f"--rig={file}", *emulate)
+            assert ended.verdicts == {"RD-01": "PASS", "EN-01": "ERROR"}, ended.said
+            assert ended.messages["EN-01"].endswith("hazard 'energises'; rig home1 allows reads")
+        refused = home.rackproof("arm", emulated.rig, "--person", "A. Tester")
+        assert refused.code == 1
+        assert "energising needs an AC source of the bench's own: a device of role grid_source" in refused.err
 
 
 POLLING = """

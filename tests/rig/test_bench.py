@@ -13,6 +13,7 @@ from harness.clock import now_s, rig_loop, run_virtual
 from harness.errors import BenchError, ConfigurationError, NotTestable, StaleReading, Unsafe
 from harness.rig.bench import CHAIN_DELAY_S, Bench, Setup, far_side, open_bench
 from harness.rig.files import load_product, load_rig
+from harness.rig.topology import CriticalLoad
 from harness.roles import ROLES
 from harness.safety.permit import refuse_command
 from harness.seeded_faults import SeededFault
@@ -275,6 +276,30 @@ def test_a_rig_without_a_chain_is_connected_however_it_is_served(lab1):
         return found
 
     assert run_virtual(main) == (True, True)
+
+
+def test_the_chain_stops_the_converter_on_the_public_mains_and_not_the_mains(lab1):
+    update = {"source": None, "critical_load": CriticalLoad(power_w=0.0)}
+    on_the_mains = lab1.model_copy(update={"topology": lab1.topology.model_copy(update=update)})
+
+    async def main():
+        found = []
+        async with far_side(setup_of(on_the_mains), is_enabled=False) as side:
+            safety, plant = side.emulators["safety"], side.plant
+            for outputs in ([0, 0], [1, 1], [0, 1]):
+                for place, is_on in enumerate(outputs):
+                    safety.write(Table.COILS, place, [is_on])
+                await asyncio.sleep(10.0)
+                side.advance()
+                if outputs == [1, 1]:
+                    plant.converter.turn_on()
+                    await asyncio.sleep(400.0)  # mains that are there long enough to enter service
+                    side.advance()
+                found.append((plant.converter.is_on, plant.bms.contactor_closed, plant.grid.is_relay_closed))
+        await rig_loop().settle()
+        return found
+
+    assert run_virtual(main) == [(False, False, True), (True, True, True), (False, False, True)]
 
 
 def test_20_openings_leave_no_descriptor_and_no_thread(lab1):

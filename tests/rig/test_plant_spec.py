@@ -198,6 +198,28 @@ def test_a_rig_that_is_not_enabled_begins_with_open_contacts(project, lfp_rack, 
     assert plant.grid.terminal_v == (0.0, 0.0, 0.0)
 
 
+def test_without_a_source_the_public_mains_are_there_enabled_or_not(project, lfp_rack):
+    """And give way: 5 kW lift them by a phasor's rise behind 0.24 + j0.15 ohm, almost all of it resistive."""
+    table = project.table()
+    topology = table["topology"]
+    del topology["source"], topology["safety_chain"], table["devices"]["grid"], table["triggers"]
+    topology["critical_load"]["power_w"] = 0.0
+    rig = project.load(table)
+    dead = RigPlant(plant_spec(rig, lfp_rack, 60.0, 5, is_enabled=False))
+    dead.advance(60.0)
+    assert not dead.bms.contactor_closed
+    assert dead.grid.terminal_v[0] == pytest.approx(115.47)
+    plant = RigPlant(plant_spec(rig, lfp_rack, 60.0, 5))
+    plant.converter.turn_on()
+    plant.converter.set_power_w(5_000.0)
+    _advance(plant, 10.0)
+    assert plant.converter.power_w == pytest.approx(5_000.0, rel=0.01)
+    current_a = 5_000.0 / 3.0 / plant.converter.ac_voltage_v(1)
+    emf_v = abs(plant.converter.ac_voltage_v(1) - current_a * complex(0.24, 0.15))
+    assert emf_v == pytest.approx(115.47, rel=1e-3)
+    assert plant.converter.ac_voltage_v(1) > 118.0
+
+
 @pytest.mark.parametrize(
     ("f0_hz", "over", "under"), [(60.0, (61.2, 62.0), (58.5, 56.5)), (50.0, (51.5,), (47.5,))]
 )

@@ -22,6 +22,10 @@ def _with_small_source(table):
     table["topology"]["source"]["power_w"] = 10_500.0
 
 
+def _without_source(table):
+    del table["topology"]["source"], table["devices"]["grid"], table["triggers"]
+
+
 def _with_two_monitors(table):
     table["topology"]["systems"]["dc"]["insulation_monitors"] = ["bench", "bms"]
 
@@ -110,6 +114,7 @@ def test_a_sound_rig_is_not_refused(project, lfp_rack):
         (_without_sink, "source 'grid' cannot sink, and a discharge may return 10000.0 W"),
         (_with_small_sink, "source 'grid' sinks 9000.0 W, and a discharge may return 10000.0 W"),
         (_with_small_source, "source 'grid' gives 10500.0 W; charge and critical load draw 11000.0 W"),
+        (_without_source, "no topology.source: it stands on the public mains, which no command takes away"),
         (_with_two_monitors, "2 insulation monitors stand on the IT system 'dc' (bench, bms)"),
         (_without_monitor, "no insulation monitor stands on the IT system 'dc'"),
         (_without_dc_system, "no system of the topology holds battery_dc"),

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigurationError
+from harness.rig.files import load_rig, write_rig
 from harness.rig.rig_file import read_rig
 
 
@@ -279,6 +280,82 @@ def test_a_wire_with_a_mistake_is_still_a_wire_that_devices_may_name(project):
     table = project.table()
     table["wires"]["lan"]["port"] = "1502"
     assert project.mistakes(table) == ['small.toml: wires.lan.port = "1502": allowed: a whole number']
+
+
+def on_the_mains(table):
+    """One battery and one inverter, and nothing else that the rig file would have to describe."""
+    for name in ("relay", "shunt", "safety", "grid"):
+        del table["devices"][name]
+    for part in ("topology", "triggers", "envelope", "interlock", "safe_state"):
+        del table[part]
+    del table["wires"]["source"]
+    return table | {"allowed_hazards": ["reads"]}
+
+
+def test_a_rig_that_only_reads_needs_neither_source_nor_topology(project, find_driver):
+    """Written by ``rackproof emulate``, it loads again, equal."""
+    rig = project.load(on_the_mains(project.table()))
+    assert rig.topology.source is None
+    assert rig.topology.critical_load.power_w == 0.0
+    write_rig(rig, project.rigs / "written.toml")
+    written = load_rig("fixtures/rigs/written.toml", project.root, find_driver=find_driver)
+    assert written == rig
+
+
+def test_a_source_needs_no_chain_and_no_trigger_to_be_left_out_for_the_mains(project):
+    table = project.table()
+    del table["topology"]["source"], table["devices"]["grid"], table["triggers"]
+    rig = project.load(table)
+    assert rig.topology.source is None
+    assert rig.topology.critical_load.power_w == 3000.0
+    assert rig.topology.safety_chain is not None
+
+
+def test_a_grid_source_of_which_nothing_is_said_is_a_mistake(project):
+    table = project.table()
+    del table["topology"]["source"]
+    (mistake,) = project.mistakes(table)
+    assert (
+        "topology.source is missing: nobody says what device 'grid' gives and sinks; allowed: a " in mistake
+    )
+
+
+def test_a_source_without_a_word_on_what_it_feeds_is_a_mistake(project):
+    table = project.table()
+    del table["topology"]["critical_load"]
+    (mistake,) = project.mistakes(table)
+    assert "topology.critical_load is missing" in mistake
+    assert "power_w = 0.0 where nothing hangs at load_ac" in mistake
+
+
+def test_an_unsound_part_of_the_topology_hides_no_mistake_of_another(project):
+    """Nor one of its own, and makes none up: systems that cannot be read are not missing."""
+    table = project.table()
+    table["devices"]["meter"] = {"driver": "meter", "wire": "meter", "role": "power_analyzer"}
+    table["devices"]["meter"]["options"] = {"node": "pcs_ac"}
+    table["wires"]["meter"] = {"kind": "visa", "resource": "TCPIP0::192.0.2.13::5025::SOCKET"}
+    table["topology"]["source"] = {
+        "device": "pcs",
+        "power_w": 15_000.0,
+        "can_sink": True,
+        "sink_power_w": 1.0,
+    }
+    table["topology"]["systems"]["dc"]["earthing"] = "ITT"
+    table["topology"]["faults"]["bms_can_open"]["lead"] = "relay"
+    table["topology"]["safety_chain"]["chain"] = "chian"
+    mistakes = project.mistakes(table)
+    told = "\n".join(mistakes)
+    for words in (
+        "topology.source.r_ohm is missing; allowed: a number",
+        "topology.source.x_ohm is missing",
+        "topology.source.rise_time_s is missing",
+        "topology.source.device = 'pcs': that device's role is inverter; allowed: grid_source",
+        'topology.systems.dc.earthing = "ITT"',
+        "topology.faults.bms_can_open.lead: unknown lead of wire 'can0' 'relay'",
+        "topology.safety_chain.chain: unknown output of device 'safety' 'chian'",
+    ):
+        assert told.count(words) == 1, told
+    assert len(mistakes) == 7, told
 
 
 def test_a_bad_name_is_refused(project):
