@@ -556,7 +556,8 @@ class _Parts:
         table = self.topology_table.get("source")
         device = table.get("device") if isinstance(table, Mapping) else None
         if isinstance(device, str):
-            yield from self._of_role("topology.source.device", device, "grid_source")
+            for mistake in self._of_role("topology.source.device", device, "grid_source"):
+                yield f"{mistake}; without topology.source the rig stands on the public mains"
         if source is not None:
             yield from self._source_says_otherwise(source)
         if "source" in self.topology_table:

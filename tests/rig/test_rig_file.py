@@ -350,6 +350,7 @@ def test_an_unsound_part_of_the_topology_hides_no_mistake_of_another(project):
         "topology.source.x_ohm is missing",
         "topology.source.rise_time_s is missing",
         "topology.source.device = 'pcs': that device's role is inverter; allowed: grid_source",
+        "grid_source; without topology.source the rig stands on the public mains",
         'topology.systems.dc.earthing = "ITT"',
         "topology.faults.bms_can_open.lead: unknown lead of wire 'can0' 'relay'",
         "topology.safety_chain.chain: unknown output of device 'safety' 'chian'",
