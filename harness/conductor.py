@@ -23,6 +23,7 @@ from harness.loose_ends import real_sleeps_refused
 from harness.plan_run import Caught, PlanRun, ctrl_c_held_back
 from harness.plans import PLAN_FIXTURES, ROLE_OF_FIXTURE, PlanSpec, spec_of
 from harness.plugin import EXIT_NOT_TESTABLE
+from harness.record.logbook import STATION_KEY, config_folder
 from harness.record.record import Record, first_cause
 from harness.report.terminal import LiveView, write_summary, write_unsafe
 from harness.rig.bench import Bench
@@ -220,6 +221,9 @@ class Conductor:
         twice = [f"{plan_id}: {', '.join(sorted(each))}" for plan_id, each in tests.items() if len(each) > 1]
         if twice:
             raise pytest.UsageError(f"one id, several plans; allowed: one each: {'; '.join(twice)}")
+        again = sorted({name for name in names if names.count(name) > 1})
+        if again:
+            raise pytest.UsageError(f"collected twice; allowed: once: {', '.join(again)}")
         self.live.planned = len(names)
         if not hasattr(session.config, "workerinput"):  # a worker of xdist's does a part of them
             self.rig_session.planned = tuple(names)
@@ -426,21 +430,30 @@ class Conductor:
 
 
 def _check_places(runs: Path, serial: str | None) -> None:
-    """See that the run's folder can be made: it is made when the first plan begins.
+    """See that the run's folder and the station's key can be made, which is done when plans begin and end.
 
     Raises:
         ConfigurationError: with every mistake.
     """
     mistakes = []
-    there = next(each for each in (runs, *runs.absolute().parents) if each.exists())
-    if not there.is_dir():
-        mistakes.append(f"--runs {runs}: {there} is a file; allowed: a folder, which is made where it is not")
-    elif not os.access(there, os.W_OK | os.X_OK):
-        mistakes.append(f"--runs {runs}: {there} may not be written by this account; name another folder")
+    if why := _why_no_folder(runs):
+        mistakes.append(f"--runs {runs}: {why}")
+    key = config_folder() / STATION_KEY
+    if not key.exists() and (why := _why_no_folder(key.parent)):
+        mistakes.append(f"{key}, which signs the run: {why}: XDG_CONFIG_HOME, or HOME")
     if serial is not None and len(serial) > LONGEST_SERIAL:
         mistakes.append(f"--serial of {len(serial)} characters; allowed up to {LONGEST_SERIAL}")
     if mistakes:
         raise ConfigurationError(*mistakes)
+
+
+def _why_no_folder(folder: Path) -> str:
+    """Say why a folder cannot be made or written; empty where it can."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        return f"{there} is a file; allowed: a folder, which is made where it is not"
+    may_be = os.access(there, os.W_OK | os.X_OK)
+    return "" if may_be else f"{there} may not be written by this account; name another folder"
 
 
 def _spec(item: pytest.Item) -> PlanSpec | None:
@@ -448,9 +461,10 @@ def _spec(item: pytest.Item) -> PlanSpec | None:
 
 
 def _params(item: pytest.Item) -> dict[str, Any]:
-    """What a plan is called with, pytest's own parameters left out."""
+    """What a plan is called with, parameters of pytest's plugins left out."""
     params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
-    return {name: value for name, value in params.items() if not name.startswith("_")}
+    asked = inspect.signature(item.function).parameters if isinstance(item, pytest.Function) else {}
+    return {name: value for name, value in params.items() if name in asked or not name.startswith("_")}
 
 
 def _name_of(item: pytest.Item, spec: PlanSpec) -> str:

@@ -165,9 +165,11 @@ def test_a_folder_of_runs_or_a_serial_that_cannot_be_is_told_before_anything_is_
     path = home.path / "taken"
     path.write_text("")
     command = ("pytest", "testplans", "--rig=lab1", "--emulate", f"--runs={path}", f"--serial={'S' * 300}")
+    home.environment["XDG_CONFIG_HOME"] = str(path)
     ended = finish(home.start(*command), path)
     told(
         mistakes_in(ended),
+        (f"{path}/rackproof/station_ed25519.pem, which signs the run: {path} is a file", "XDG_CONFIG_HOME"),
         (f"--runs {path}: {path} is a file", "allowed: a folder"),
         ("--serial of 300 characters", "allowed up to 64"),
     )
@@ -250,6 +252,29 @@ def test_one_id_for_two_plans_is_told(home):
     ended = home.pytest(*home.plans(TWICE), f"--rig={rig}", "--emulate")
     assert ended.code == pytest.ExitCode.USAGE_ERROR
     assert re.search("one id, several plans.*XX-01: .*::test_here, .*::test_there", ended.said)
+
+
+PARAMETERS = """
+import pytest
+from harness.plans import plan
+
+
+@plan("XX-01", "with a level", hazard="reads", measures=("alive",), limit_s=60.0)
+@pytest.mark.parametrize("_level", [1, 2])
+async def test_level(judge, _level):
+    judge("alive", _level == 1, "rackproof_bench.is_true")
+"""
+
+
+def test_no_two_plans_of_a_run_have_one_name(home):
+    """Not by a parameter that looks as if it were pytest's own, nor by a file that is given twice."""
+    rig = changed(LAB1, home.path / "all.toml", FOR_ALL_PLANS)
+    *settings, folder = home.plans(PARAMETERS)
+    ended = home.pytest(*settings, folder, f"--rig={rig}", "--emulate")
+    assert ended.verdicts == {"XX-01[1]": "PASS", "XX-01[2]": "FAIL"}
+    again = home.pytest(*settings, folder, folder, "--keep-duplicates", f"--rig={rig}", "--emulate")
+    assert again.code == 4
+    assert "collected twice; allowed: once: XX-01[1], XX-01[2]" in again.said
 
 
 def test_a_rig_file_with_a_misspelt_plan_says_so_beside_the_plan_that_it_left_out(home):

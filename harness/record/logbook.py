@@ -40,6 +40,9 @@ _VERSIONED = (
 )
 
 
+STATION_KEY = "station_ed25519.pem"
+
+
 def config_folder() -> Path:
     """Where the station keeps its key: ``$XDG_CONFIG_HOME/rackproof``, or ``~/.config/rackproof``."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
@@ -66,7 +69,7 @@ def station_key() -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only for sealing
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - as above
 
-    path = config_folder() / "station_ed25519.pem"
+    path = config_folder() / STATION_KEY
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -102,7 +105,7 @@ def public_key_hex(key: Ed25519PrivateKey) -> str:
 def trusted_keys() -> frozenset[str]:
     """Public keys whose signatures count here: this station's, and each in ``trusted/*.pub`` (hex)."""
     found = {path.read_text().strip().lower() for path in (config_folder() / "trusted").glob("*.pub")}
-    if (config_folder() / "station_ed25519.pem").exists():
+    if (config_folder() / STATION_KEY).exists():
         found.add(public_key_hex(station_key()))
     return frozenset(found)
 

@@ -63,6 +63,9 @@ class ModbusLine(Protocol):
     async def read_holding(self, unit: int, address: int, count: int) -> list[int]:
         """Read 1 to 125 holding registers (function 3)."""
 
+    async def read_input(self, unit: int, address: int, count: int) -> list[int]:
+        """Read 1 to 125 input registers (function 4)."""
+
     async def write_holding(self, unit: int, address: int, values: Sequence[int]) -> None:
         """Write 1 to 123 holding registers (function 6 for one, 16 for more)."""
 

@@ -17,6 +17,7 @@ from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
 from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
     ReadHoldingRegistersResponse,
+    ReadInputRegistersRequest,
     WriteMultipleRegistersRequest,
     WriteSingleRegisterRequest,
 )
@@ -269,11 +270,21 @@ class ModbusTcpLine:
 
     async def read_holding(self, unit: int, address: int, count: int) -> list[int]:
         """Read 1 to 125 holding registers (function 3)."""
+        return await self._read_registers(ReadHoldingRegistersRequest(unit, 0, address, count), "registers")
+
+    async def read_input(self, unit: int, address: int, count: int) -> list[int]:
+        """Read 1 to 125 input registers (function 4)."""
+        return await self._read_registers(
+            ReadInputRegistersRequest(unit, 0, address, count), "input registers"
+        )
+
+    async def _read_registers(self, request: ModbusPDU, kind: str) -> list[int]:
+        count = request.count
 
         def what() -> str:
-            return f"unit {unit}, read of {count} registers at {address}"
+            return f"unit {request.dev_id}, read of {count} {kind} at {request.address}"
 
-        answer = await self._exchange(ReadHoldingRegistersRequest(unit, 0, address, count), what)
+        answer = await self._exchange(request, what)
         if len(answer.registers) != count:
             raise CodecError(f"{self}: {what()}: {len(answer.registers)} registers came")
         return list(answer.registers)

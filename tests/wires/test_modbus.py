@@ -38,6 +38,8 @@ class Unit:
             return [number % 3 == 0 for number in range(address, address + count)]
         if table is Table.DISCRETE_INPUTS:
             return [number % 2 for number in range(address, address + count)]
+        if table is Table.INPUT:
+            return [65535 - number for number in range(address, address + count)]
         return list(range(address, address + count))
 
     def write(self, table, address, values):
@@ -76,6 +78,7 @@ def test_reads_and_writes_reach_the_unit_whole(run):
         async with modbus_pair({7: unit}) as line:
             assert await line.read_holding(7, 0, 1) == [0]
             assert await line.read_holding(7, 40000, 125) == list(range(40000, 40125))
+            assert await line.read_input(7, 2, 3) == [65533, 65532, 65531]
             assert await line.read_coils(7, 0, 9) == [True, False, False] * 3
             assert await line.read_discrete_inputs(7, 1, 9) == [True, False] * 4 + [True]
             await line.write_holding(7, 100, [65535])
@@ -93,9 +96,10 @@ def test_reads_and_writes_reach_the_unit_whole(run):
 
 
 def test_the_bytes_are_those_of_the_specification():
-    # Modbus Application Protocol V1.1b3, 6.3, 6.6, 6.12, 6.1, 6.2 and 6.5: the examples there, PDU by PDU.
+    # Modbus Application Protocol V1.1b3, 6.3, 6.4, 6.6, 6.12, 6.1, 6.2 and 6.5: the examples there.
     examples = {
         bytes.fromhex("03 006B 0003"): bytes.fromhex("03 06 022B 0000 0064"),
+        bytes.fromhex("04 0008 0001"): bytes.fromhex("04 02 000A"),
         bytes.fromhex("06 0001 0003"): bytes.fromhex("06 0001 0003"),
         bytes.fromhex("10 0001 0002 04 000A 0102"): bytes.fromhex("10 0001 0002"),
         bytes.fromhex("01 0013 0013"): bytes.fromhex("01 03 CD 6B 05"),
@@ -106,6 +110,7 @@ def test_the_bytes_are_those_of_the_specification():
     async def main():
         async with line_to(lambda request: [(0.0, adu(request, examples[request[7:]]))]) as line:
             assert await line.read_holding(17, 0x6B, 3) == [0x022B, 0, 0x64]
+            assert await line.read_input(17, 8, 1) == [10]
             await line.write_holding(17, 1, [3])
             await line.write_holding(17, 1, [0x000A, 0x0102])
             # Coils 20 to 38: 27-20 are CD, 35-28 are 6B, 38-36 are 05.
