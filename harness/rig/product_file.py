@@ -751,7 +751,11 @@ class ProductFile(Part):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> ProductFile:
-        mistakes = [*self._battery_disagreements(), *self._power_disagreements()]
+        mistakes = [
+            *self._battery_disagreements(),
+            *self._power_disagreements(),
+            *self._limits_in_another_unit(),
+        ]
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return self
@@ -844,6 +848,32 @@ class ProductFile(Part):
                 f"inverter.ride_through.frequency is given for {', '.join(sorted(given)) or 'none'}; "
                 f"allowed: {', '.join(sorted(rated))}, as ratings.frequencies_hz says"
             )
+
+    def _limits_in_another_unit(self) -> Iterator[str]:
+        """Promises that nothing would break: hours for seconds, per cent for shares, ten ratings for none.
+
+        The bounds are ours, and wide: what is beyond them is off by the factor between two units.
+        """
+        ratings, inverter, infinite = self.ratings, self.inverter, math.inf
+        rated_w = ratings.discharge_power_w
+        for key, lowest, highest, why in (
+            ("rte_ac_min", 0.3, 1.0, "since no storage is bought that loses more"),
+            ("rte_dc_min", 0.3, 1.0, "since no storage is bought that loses more"),
+            ("capacity_min_ah", 0.5 * ratings.capacity_ah, infinite, "half of ratings.capacity_ah"),
+            ("energy_min_wh", 0.5 * ratings.energy_wh, infinite, "half of ratings.energy_wh"),
+            ("bms_loss_stop_max_s", 0.0, 10.0 * inverter.bms_timeout_s, "ten times inverter.bms_timeout_s"),
+            ("response_time_max_s", 0.0, 60.0, "a minute"),
+            ("transfer_time_max_s", 0.0, 1.0, "a second, at which nothing is uninterrupted any more"),
+            ("retransfer_time_max_s", 0.0, 1.0, "a second, at which nothing is uninterrupted any more"),
+            ("power_deadband_w", 0.0, 0.1 * rated_w, "a tenth of ratings.discharge_power_w"),
+            ("load_voltage_min_pu", 0.5, 1.0, "half of the nominal voltage"),
+            ("load_voltage_max_pu", 1.0, 1.5, "half more than the nominal voltage"),
+            ("load_frequency_tolerance_hz", 0.0, 5.0, "a tenth of 50 Hz"),
+        ):
+            value = getattr(self.limits, key)
+            if not lowest <= value <= highest:
+                bound = f"at least {lowest:g}" if value < lowest else f"at most {highest:g}"
+                yield f"limits.{key} = {value}: allowed: {bound}, {why}; is it in another unit?"
 
     def frequency_trips(self, f0_hz: float) -> FrequencyTrips:
         """Frequency protections at a nominal frequency.

@@ -28,7 +28,7 @@ from pymodbus.transaction import TransactionManager
 from pymodbus.transport import CommParams, CommType
 
 from harness.clock import VirtualLoop, now_s, rig_loop
-from harness.errors import CodecError, DeviceRefused, WireClosed, WireTimeout
+from harness.errors import BenchError, CodecError, DeviceRefused, WireClosed, WireTimeout, told
 from harness.wires import ModbusRefusal, ModbusUnit, Table, why_none
 from harness.wires.faults import StreamFaults
 from harness.wires.fence import sever
@@ -369,25 +369,40 @@ class _Units:
     async def async_getValues(self, device_id: int, func_code: int, address: int, count: int = 1) -> Any:  # noqa: N802
         if func_code in _ECHOED:
             return self._written
+        unit = self._unit(device_id)
         try:
-            values = self._unit(device_id).read(_TABLES[func_code], address, count)
+            values = unit.read(_TABLES[func_code], address, count)
         except ModbusRefusal as refusal:
             return ExcCodes(refusal.refusal.value)
         except TimeoutError:
             raise NoSuchIdException from None  # a silent unit
+        except Exception as error:  # noqa: BLE001 - pymodbus would say "device failure", and no more
+            return _failed(device_id, error)
         return [bool(value) for value in values] if _TABLES[func_code] in _BITS else values
 
     async def async_setValues(  # noqa: N802
         self, device_id: int, func_code: int, address: int, values: Sequence[int]
     ) -> ExcCodes | None:
         self._written = values
+        unit = self._unit(device_id)
         try:
-            self._unit(device_id).write(_TABLES[func_code], address, [int(value) for value in values])
+            unit.write(_TABLES[func_code], address, [int(value) for value in values])
         except ModbusRefusal as refusal:
             return ExcCodes(refusal.refusal.value)
         except TimeoutError:
             raise NoSuchIdException from None  # a silent unit
+        except Exception as error:  # noqa: BLE001 - as above
+            return _failed(device_id, error)
         return None
+
+
+def _failed(device_id: int, error: Exception) -> ExcCodes:
+    """Tell whoever wrote an emulator what is wrong with it: the plan that runs, and the log, line by line."""
+    what = f"the emulator of Modbus unit {device_id} failed"
+    loop = rig_loop()
+    loop.sound(BenchError(f"{what}: {told(error)}"))
+    loop.call_exception_handler({"message": what, "exception": error})
+    return ExcCodes.DEVICE_FAILURE
 
 
 class _Handler(ServerRequestHandler):

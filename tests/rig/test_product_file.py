@@ -199,6 +199,26 @@ def test_every_limit_that_a_requirement_asks_for_is_given():
             "frequency.60.over: of1: threshold_hz = 51.5: allowed: above 60",
         ),
         ("identity.kind", "battery_rak", "did you mean 'battery_rack'?"),
+        ("limits.rte_ac_min", 0.0086, "rte_ac_min = 0.0086: allowed: at least 0.3, since no storage is"),
+        ("limits.capacity_min_ah", 0.285, "capacity_min_ah = 0.285: allowed: at least 150, half of ratings."),
+        (
+            "limits.bms_loss_stop_max_s",
+            3700.0,
+            "allowed: at most 30, ten times inverter.bms_timeout_s; is it",
+        ),
+        ("limits.transfer_time_max_s", 20.0, "transfer_time_max_s = 20.0: allowed: at most 1, a second, at"),
+        (
+            "limits.response_time_max_s",
+            1000.0,
+            "response_time_max_s = 1000.0: allowed: at most 60, a minute;",
+        ),
+        ("limits.power_deadband_w", 100000.0, "allowed: at most 1000, a tenth of ratings.discharge_power_w;"),
+        ("limits.load_voltage_min_pu", 0.094, "load_voltage_min_pu = 0.094: allowed: at least 0.5, half of"),
+        (
+            "limits.load_frequency_tolerance_hz",
+            50.0,
+            "allowed: at most 5, a tenth of 50 Hz; is it in another",
+        ),
     ],
 )
 def test_a_product_that_contradicts_itself_is_refused(at, value, said):

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from harness.clock import now_s, rig_loop, run_virtual, run_wall
-from harness.errors import CodecError, DeviceRefused, WireClosed, WireError, WireTimeout
+from harness.errors import BenchError, CodecError, DeviceRefused, WireClosed, WireError, WireTimeout
 from harness.testing.loopback import modbus_pair
 from harness.wires import ModbusRefusal, Refusal, Table
 from harness.wires.faults import Direction, StreamFaults
@@ -93,6 +93,23 @@ def test_reads_and_writes_reach_the_unit_whole(run):
         ]
 
     run(main)
+
+
+def test_an_emulator_that_is_wrong_is_told_by_its_own_error(caplog):
+    class Wrong(Unit):
+        def read(self, table, address, count):
+            return {}[address]
+
+    async def main():
+        async with modbus_pair({5: Wrong()}) as line:
+            await line.read_holding(5, 3111, 2)
+
+    async def plan():
+        await rig_loop().guarded(main(), limit_s=60.0, name="a plan")
+
+    with pytest.raises(BenchError, match=r"^the emulator of Modbus unit 5 failed: KeyError: 3111$"):
+        run_virtual(plan)
+    assert "in read\n    return {}[address]" in caplog.text
 
 
 def test_the_bytes_are_those_of_the_specification():
