@@ -421,6 +421,8 @@ class RigPlant:
         jump_turns = turns - self._bus_turns
         if jump_turns:
             self._bus_turns = turns
+            # Whole turns that an island and its mains went apart are in no angle.
+            jump_turns -= round(jump_turns)
             converter.turn_frame(jump_turns)
             self.load.jolt(jump_turns)
 

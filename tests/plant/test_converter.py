@@ -9,6 +9,7 @@ import pytest
 from harness.plant import (
     BatterySpec,
     ConverterSpec,
+    EnterService,
     GridSpec,
     LoadKind,
     LoadSpec,
@@ -279,6 +280,43 @@ def test_return_of_mains_takes_the_load_back_without_a_gap():
     turn = 2.0 * math.pi * 60.0 / 10_000.0
     curvature = samples[2:] - 2.0 * math.cos(turn) * samples[1:-1] + samples[:-2]
     assert np.abs(curvature).max() < 0.5
+
+
+@pytest.mark.parametrize("mains_hz", [59.95, 60.05])
+def test_whole_turns_that_an_island_fell_behind_are_no_jump_of_the_mains(mains_hz):
+    rig = rig_with(
+        3000.0,
+        ride_through=replace(ieee1547_category_2(), phase_jump_trip_deg=25.0, frequency_window_s=0.05),
+        enter_service=EnterService(delay_s=45.0),
+    )
+    rig.grid.open_relay()
+    rig.advance(8.0)
+    rig.grid.set_frequency_hz(mains_hz)
+    rig.grid.close_relay()
+    rig.advance(60.0)
+    assert abs(rig.grid.turns - 60.0 * rig.now_s) > 2.0
+    assert rig.converter.is_connected
+    assert not rig.converter.alarms
+    assert rig.converter.power_w == pytest.approx(3000.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("ahead_s", [3.0, 9.0, 12.0])
+def test_an_island_is_brought_in_phase_by_no_more_than_half_a_turn_in_the_time_of_the_slip(ahead_s):
+    rig = rig_with(3000.0, load_w=3000.0, synchronise_s=2.5, enter_service=EnterService(delay_s=ahead_s))
+    rig.grid.open_relay()
+    rig.advance(8.0)
+    rig.grid.set_frequency_hz(60.05)
+    rig.grid.close_relay()
+    rig.advance(8.0 + ahead_s)
+    ahead = math.remainder(0.05 * ahead_s, 1.0)
+    assert rig.converter.frequency_hz == pytest.approx(60.05 + ahead / 2.5, abs=1e-6)
+    assert abs(rig.converter.frequency_hz - 60.05) <= 0.2 + 1e-6
+    rig.advance(8.0 + ahead_s + 2.4)
+    assert rig.converter.is_grid_forming
+    rig.advance(8.0 + ahead_s + 2.6)
+    assert rig.converter.is_connected
+    assert rig.converter.frequency_hz == 60.05
+    assert rig.balance().residual_fraction < 1e-4
 
 
 def test_without_islanding_the_load_dies_and_comes_back_with_the_mains():
