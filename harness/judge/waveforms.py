@@ -481,6 +481,115 @@ def _fitted_sine(time_s: Floats, x: Floats, f0_hz: float) -> tuple[complex, floa
     return amplitude, f_hz
 
 
+_SEEN_CYCLES = 10
+"""Of both sides before a closing, for a line through their angle: 0.2 s at 50 Hz, as IEC 61000-4-30
+aggregates (10 or 12 cycles, from memory)."""
+
+_TOGETHER = 0.05
+"""Of nominal voltage: two sides that are not further apart are joined, or next to it; 2.9 degrees. Ours: well
+above what two channels and the impedance between them make, well below any limit of synchronism."""
+
+_DEAD = 0.5
+"""Of nominal voltage: below it there is no angle to speak of. Ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How two sides stood to one another when a switch joined them; infinite where nobody can have known.
+
+    Attributes:
+        at_s: rig time from which they stay together.
+        voltage: magnitude of the first side less that of the other, in V.
+        frequency: likewise, in Hz.
+        angle: by which the first side led the other, in degrees from -180 to 180.
+    """
+
+    at_s: float
+    voltage: Measured
+    frequency: Measured
+    angle: Measured
+
+
+def closing(side: Waveform, other: Waveform, f0_hz: float, *, nominal_v: float, gap_s: float) -> Closing:
+    """Find when a switch joined two sides for good, and how they stood to one another just before.
+
+    One-cycle phasors U of both; they are together while |U1 - U2| stays within 5 % of nominal. Over ten
+    cycles that end ``gap_s`` and a cycle before that, the angle of U1 / U2 is a line: its slope is the
+    difference of the frequencies, its end at the closing the angle. Sides that drift slowly are called
+    together where they are 2.9 degrees apart, so no less than about that is ever found there: it counts as
+    resolution. A phase alone that is off f0 by d has an image in its phasor, of d / 2 f0 in the angle and
+    d^2 / f0 in the frequency: both count too.
+
+    Infinite where they never stay together, or where either was not alive for those ten cycles: what nobody
+    could see nobody brought in phase.
+
+    Args:
+        side: voltage of a phase on one side of the switch.
+        other: the same phase on the other side, captured together.
+        f0_hz: nominal frequency.
+        nominal_v: of both.
+        gap_s: longest break of either side that is allowed on the way, which tells nothing of its angle.
+
+    Raises:
+        ValueError: they were not sampled together.
+    """
+    _check_alike([side, other])
+    cycle_s, sources = 1.0 / f0_hz, (side.channel, other.channel)
+    marks = half_cycle_marks(other, f0_hz, from_crossings=False)
+    at_s, one = positive_sequence([side], f0_hz, marks=marks)
+    two = positive_sequence([other], f0_hz, marks=marks)[1]
+    apart = np.flatnonzero(np.abs(one - two) > _TOGETHER * nominal_v)
+    never = [measured(math.inf, unit, {}, sources=sources) for unit in ("V", "Hz", "deg")]
+    if len(apart) == 0 or apart[-1] == len(at_s) - 1:
+        return Closing(math.inf, *never)
+    # The first window with both sides together begins there.
+    closed_s = float(at_s[apart[-1] + 1]) - 0.5 * cycle_s
+    end_s = closed_s - gap_s - 1.5 * cycle_s
+    window = (end_s - _SEEN_CYCLES * cycle_s, end_s + 0.5 * cycle_s)
+    seen = (at_s >= window[0]) & (at_s <= end_s)
+    one, two, time_s = one[seen], two[seen], at_s[seen] - closed_s
+    least_v = min(np.abs(one).min(initial=math.inf), np.abs(two).min(initial=math.inf))
+    if len(time_s) < 2 * _SEEN_CYCLES or least_v < _DEAD * nominal_v:
+        return Closing(closed_s, *never)
+    volts = float(np.abs(one).mean() - np.abs(two).mean())
+    channels_v = math.hypot(*(w.gain_u * nominal_v for w in (side, other)), side.offset_u, other.offset_u)
+    slope, at_end, slope_u, at_end_u = _line(time_s, np.unwrap(np.angle(one / two)))
+    off_hz = [abs(_line(time_s, np.unwrap(np.angle(each)))[0]) / (2.0 * math.pi) for each in (one, two)]
+    image = sum(off_hz) / (2.0 * f0_hz)
+    image_hz = sum(off**2 for off in off_hz) / f0_hz
+    angle_parts = {"fit": at_end_u, "resolution": rectangular(_TOGETHER), "image": rectangular(image)}
+    return Closing(
+        closed_s,
+        measured(volts, "V", {"channels": channels_v}, window_s=window, sources=sources),
+        measured(
+            slope / (2.0 * math.pi),
+            "Hz",
+            {"fit": slope_u / (2.0 * math.pi), "image": rectangular(image_hz)},
+            window_s=window,
+            sources=sources,
+        ),
+        measured(
+            math.degrees(math.remainder(at_end, 2.0 * math.pi)),
+            "deg",
+            {name: math.degrees(u) for name, u in angle_parts.items()},
+            window_s=(window[0], closed_s),
+            sources=sources,
+        ),
+    )
+
+
+def _line(x: Floats, y: Floats) -> tuple[float, float, float, float]:
+    """Slope of the least-squares line and its value at zero, then the standard uncertainty of each."""
+    middle, height = float(x.mean()), float(y.mean())
+    away = x - middle
+    spread = float(away @ away)
+    slope = float(away @ y) / spread
+    left = y - height - slope * away
+    noise = math.sqrt(float(left @ left) / (len(x) - 2))
+    at_zero_u = noise * math.hypot(1.0 / math.sqrt(len(x)), middle / math.sqrt(spread))
+    return slope, height - slope * middle, noise / math.sqrt(spread), at_zero_u
+
+
 def minimum(series: Series, between: Window | None = None) -> Measured:
     """Lowest value whose window lies inside ``between``; not a number where there is none."""
     return _extreme(series, between, lowest=True)

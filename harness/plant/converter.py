@@ -18,13 +18,24 @@ it raises the frequency of the island each 0.1 s,
 between nominal and the highest shift, for the frequency-watt response of the arrays. Until they follow, the
 battery takes the surplus; one that stays at the highest frequency trips the converter.
 
+Mains that have been good for the delay of enter service it joins in phase: the island slips by the angle
+delta (in turns, from -1/2 to 1/2) by which they lead it then,
+
+    f = f_mains + delta / synchronise_s        so never by more than 1 / (2 synchronise_s) from the mains
+
+and the switch closes at the end of the slip where no more than 3.6 degrees are left; else it slips again.
+
 Every timer and mode change is an exact event. The current answers exactly to a reference that runs straight
 within a step, and steps are as long as a straight line is off by less than 0.3 % of the rated current.
 
 Relays see voltage and frequency as means over their windows (``protection.py``); bands, enter service and
 transfer look at the phasors of the instant. Not modelled: harmonics, negative and zero sequence current, DC
 link dynamics, a droop of frequency in an island, a rise of its voltage by a surplus, a shift while the island
-is brought in phase with the mains.
+is brought in phase with the mains, the way of its frequency to that of the slip, where it is at once. Nor is
+the detection of a loss: the converter is told that its source has opened, and forms ``transfer_gap_s`` later
+even where the load takes just what it gives, which a real unit finds last; only a load that resonates hides
+it. A source that stays connected it leaves by its voltage alone, ``transfer_after_s`` below
+``transfer_below_pu``, and the load has what is left of that voltage until then.
 """
 
 from __future__ import annotations

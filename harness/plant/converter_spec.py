@@ -81,7 +81,7 @@ class ConverterSpec:
         starts_on: whether it was turned on at time zero.
         start_delay_s: from turning on, with good mains, to the first current.
         islanding: whether it carries the load when mains are lost.
-        transfer_gap_s: from loss of mains to a formed voltage.
+        transfer_gap_s: from the opening of the source to a formed voltage.
         transfer_below_pu: mains voltage below which it leaves the mains; None: for a loss of mains only.
         transfer_after_s: for how long it must be below.
         overload_s: time beyond rated apparent power, its own, in an island until it trips; and of a surplus
@@ -92,7 +92,8 @@ class ConverterSpec:
         most_shift_hz: by which it rises at most (ours: 0.5 Hz below IEEE 1547-2018's trip at 62.0 Hz); zero:
             not at all.
         enter_service: good mains, and coming back to them.
-        synchronise_s: time of the slip that brings the island in phase with the mains.
+        synchronise_s: time of the slip that brings the island in phase with the mains; at half a turn the
+            island is 1 / (2 synchronise_s) off their frequency.
         return_gap_s: dead time of the load on the way back to the mains; zero: the switch makes before it
             breaks.
         ride_through: protections and behaviour by voltage band.

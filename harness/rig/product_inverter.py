@@ -172,12 +172,14 @@ class Island(Part):
 
     Attributes:
         is_possible: whether the converter carries the critical load without a grid.
-        transfer_gap_s: from the loss until it has formed the voltage, detection included.
-        transfer_below_pu: grid voltage below which it leaves a grid that is still there.
+        transfer_gap_s: from the opening of the grid until it has formed the voltage, detection included.
+        transfer_below_pu: grid voltage below which it leaves a grid that is still there; until then its load
+            has what is left of that voltage.
         transfer_after_s: for how long it must be below.
         overload_s: beyond the apparent power rating in an island until it trips; and of a surplus that the
             highest frequency does not take away.
-        synchronise_s: of the slip that brings the island in phase with the grid.
+        synchronise_s: of the slip that brings the island in phase with the grid; at half a turn the island is
+            1 / (2 synchronise_s) off its frequency.
         return_gap_s: dead time of the load on the way back; zero: the switch makes before it breaks.
         shift_hz_per_s: how fast the island's frequency rises at a surplus of the apparent power rating, for
             solar arrays to give less; the default is the plant's own, whose reason stands at its

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.judge.waveforms import (
     Series,
+    closing,
     deviation_from_projection,
     frequency_series,
     half_cycle_marks,
@@ -349,3 +350,62 @@ def test_a_moving_mean_takes_the_ripple_out():
     assert smooth.at_s[0] == pytest.approx(0.0095)
     assert moving_mean(rippled, 0.0) is rippled
     assert len(moving_mean(rippled, 9.0).values) == 0
+
+
+def joined_at(
+    joined_s, f0_hz, *, off_hz=0.0, slip_hz=0.0, ahead_deg=0.0, side_v=100.0, gap_s=0.0, length_s=2.0
+):
+    """An island and mains: joined at an instant, when the island leads by an angle; dead for a gap before."""
+    t = np.arange(round(length_s * 4000.0)) / 4000.0
+    turns = (f0_hz + off_hz) * t + 0.1
+    before = turns + slip_hz * (t - joined_s) + ahead_deg / 360.0
+    island = np.where(t < joined_s - gap_s, side_v, 0.0) * np.sin(2 * math.pi * before)
+    mains = 100.0 * np.sin(2 * math.pi * turns)
+    sides = np.where(t < joined_s, island, mains) * math.sqrt(2), mains * math.sqrt(2)
+    names = ("load_ac.u1_v", "grid_ac.u1_v")
+    island_u, mains_u = (Waveform(x, 0.0, 4000.0, name) for x, name in zip(sides, names, strict=True))
+    return closing(island_u, mains_u, f0_hz, nominal_v=100.0, gap_s=0.02)
+
+
+@BOTH
+@given(
+    joined_s=st.floats(0.6, 1.5),
+    ahead_deg=st.floats(-180.0, 180.0).filter(lambda deg: abs(deg) > 10.0),
+    drift_hz=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.3, 0.3)),
+    gap_s=st.sampled_from([0.0, 0.004, 0.02]),
+)
+@settings(max_examples=40)
+def test_a_closing_out_of_phase_is_found_with_its_angle(f0_hz, joined_s, ahead_deg, drift_hz, gap_s):
+    slip_hz, off_hz = drift_hz
+    found = joined_at(
+        joined_s, f0_hz, off_hz=off_hz, slip_hz=slip_hz, ahead_deg=ahead_deg, side_v=97.0, gap_s=gap_s
+    )
+    assert found.at_s == pytest.approx(joined_s, abs=1.0 / f0_hz)
+    assert math.remainder(found.angle.value - ahead_deg, 360.0) == pytest.approx(0.0, abs=4.0)
+    assert found.frequency.value == pytest.approx(slip_hz, abs=1e-4 + 3.0 * found.frequency.u)
+    assert found.voltage.value == pytest.approx(-3.0, abs=0.8)
+
+
+@BOTH
+@pytest.mark.parametrize("slip_hz", [-0.2, -0.05, 0.05, 0.2])
+def test_sides_that_drift_together_are_joined_at_next_to_no_angle(f0_hz, slip_hz):
+    found = joined_at(1.2, f0_hz, off_hz=0.05, slip_hz=slip_hz, length_s=3.0)
+    assert abs(found.angle.value) < 2.0 * found.angle.u + 1.5
+    assert found.frequency.value == pytest.approx(slip_hz, abs=2.0 * found.frequency.u)
+    assert found.voltage.value == pytest.approx(0.0, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "never",
+    [
+        {"joined_s": 5.0, "ahead_deg": 90.0},  # not within the capture
+        {"joined_s": 0.1, "ahead_deg": 90.0},  # before anybody could have looked
+        {"joined_s": 1.0, "side_v": 0.0},  # a dead side
+        {"joined_s": 0.0},  # together all the time
+    ],
+)
+def test_what_was_never_seen_side_by_side_was_never_in_phase(never):
+    found = joined_at(f0_hz=50.0, **never)
+    assert math.isinf(found.angle.value)
+    assert math.isinf(found.frequency.value)
+    assert math.isinf(found.voltage.value)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from ..processes import LFP_RACK, changed
 
 DEFECTS = {
@@ -77,6 +79,18 @@ def test_a_product_that_leaves_its_load_dead_fails(home):
     found = run(home, "FO-15", ("is_possible = true", "is_possible = false"))
     measures = {measure for measure, _ in found["FO-15"]}
     assert {"interruption at the loss", "forms the island", "load carried", "island voltage"} <= measures
+
+
+@pytest.mark.parametrize(
+    ("synchronise_s", "measure"),
+    [
+        ("0.001", "angle at the return"),  # half a turn within a cycle
+        ("1.25", "frequency step at the return"),  # half a turn at 0.4 Hz
+    ],
+)
+def test_a_converter_that_does_not_synchronise_fails_by_what_is_out_of_step(home, synchronise_s, measure):
+    found = run(home, "FO-15", ("synchronise_s = 2.5", f"synchronise_s = {synchronise_s}"))
+    assert found == {"FO-15": {(measure, "")}}
 
 
 def test_a_converter_that_loses_twice_as_much_fails_by_its_efficiency(home):
