@@ -175,6 +175,7 @@ async def test_carries_the_critical_load_through_a_loss_of_mains(
     after = await analyzer.values("pcs_ac")
     judge("power restored", ratio(after.power_w, before.power_w), "rackproof_bench.restored_power")
     await telemetry.look("after the return")
+    await grid.set_frequency_hz(nominal_hz)
     alarms = await battery.alarms()
     for source in (alarms, await inverter.alarms()):
         judge(
