@@ -642,9 +642,10 @@ class Limits(Part):
         power_deadband_w: what still counts as no power.
         dead_time_max_s: from the command to 10 % of the step.
         overshoot_max: power beyond the step, as a fraction of the rating.
-        transfer_time_max_s: longest interruption of the critical load when the grid is lost.
+        transfer_time_max_s: longest interruption of the critical load when the grid opens; of a grid that
+            collapses and stays connected no plan asks it.
         retransfer_time_max_s: the same when the grid returns.
-        load_voltage_min_pu: at the critical load in an island.
+        load_voltage_min_pu: at the critical load in an island, and on its way back to the grid.
         load_voltage_max_pu: the same.
         load_frequency_tolerance_hz: the same, either side of the nominal frequency.
         over_voltage_trip_min_v: at the terminals, at which the battery's protection acts.

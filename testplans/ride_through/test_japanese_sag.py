@@ -55,7 +55,10 @@ async def test_rides_through_a_three_phase_sag(
     f0_hz: float,
     residual: float,
 ) -> None:
-    """Keep running through a residual of 20 %, and come back in time from 0 %; a dead unit does neither."""
+    """Keep running through a residual of 20 %, and come back in time from 0 %; a dead unit does neither.
+
+    Not shown: what the critical load has meanwhile, which is what the sag leaves, nothing at 0 %.
+    """
     rated_w = product.ratings.discharge_power_w
     levels = {"discharge 100 %": rated_w}
     if form == "full":
