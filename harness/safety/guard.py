@@ -358,8 +358,13 @@ class Guard:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         await self._run.ended_or(None)
         if not (self._folder / "logbook.json").exists():
-            with contextlib.suppress(BenchError):
+            with contextlib.suppress(BenchError, OSError):
                 seal_folder(self._folder, wall_time())
+                print(
+                    f"guard: the run is sealed; 'rackproof seal {self._folder}' draws its page",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
 
 class _RunProcess:

@@ -193,6 +193,7 @@ ROWS = [
         "ABORTED",
         KILLED,
         from_outside=sends(signal.SIGKILL),
+        told="guard: the run is sealed; 'rackproof seal ",
         by="the guard at once",
     ),
     Row(
