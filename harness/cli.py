@@ -357,7 +357,7 @@ def _arm(options: Any) -> int:
     reasons = refusals(rig, product)
     if reasons:
         raise Unsafe("; ".join(reasons))
-    until = arm(rig, options.person, options.minutes)
+    until = arm(rig, product, options.person, options.minutes)
     print(f"rig {rig.name} is armed by {options.person} until {until:%Y-%m-%d %H:%M:%S}, who confirms:")
     print(*(f"  - {line}" for line in CHECKLIST), sep="\n")
     return EXIT_OK

@@ -178,7 +178,14 @@ class RigSession:
         reasons = refusals(self.rig, self.product)
         if reasons:
             return "; ".join(reasons)
-        return "" if self.is_virtual else arming_of(self.rig, spec.hazard, self.choice.rig)
+        if self.is_virtual:
+            return ""
+        named = (
+            self.choice.rig
+            if self.choice.product is None
+            else f"{self.choice.rig} --product {self.choice.product}"
+        )
+        return arming_of(self.rig, self.product, spec.hazard, named)
 
     def open_run(self) -> Run:
         """Make the run's folder; once."""

@@ -12,13 +12,14 @@ from typing import Any
 from harness.clock import wall_time
 from harness.record.canonical import canonical
 from harness.record.logbook import public_key_hex, station_key, trusted_keys
+from harness.rig.product_file import ProductFile
 from harness.rig.rig_file import RigFile
 from harness.safety.lease import state_folder, state_kept_in
 
 
-def fingerprint(rig: RigFile) -> str:
-    """Give the hash of a rig file's content; comments and order do not count."""
-    return hashlib.sha256(rig.model_dump_json().encode()).hexdigest()
+def fingerprint(file: RigFile | ProductFile) -> str:
+    """Give the hash of a rig or product file's content; comments and order do not count."""
+    return hashlib.sha256(file.model_dump_json().encode()).hexdigest()
 
 
 def place_of(rig: RigFile) -> Path:

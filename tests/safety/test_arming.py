@@ -18,6 +18,8 @@ from harness.safety.lease import Lease
 
 from ..processes import LAB1, LFP_RACK
 
+PRODUCT = load_product(LFP_RACK)
+
 
 @pytest.fixture
 def state(station: Path) -> Path:
@@ -30,24 +32,33 @@ def rig():
 
 
 def test_a_rig_is_not_armed_from_the_start_and_says_how_to_arm_it(rig):
-    reason = arming_of(rig, "stresses", "mine.toml")
+    reason = arming_of(rig, PRODUCT, "stresses", "mine.toml")
     assert reason.startswith("it is not armed, and the plan stresses")
     assert "'rackproof arm mine.toml --person NAME --minutes N'" in reason
 
 
 def test_an_armed_rig_may_be_energised_until_it_is_disarmed(rig):
-    arm(rig, "A. Tester", 10.0)
-    assert arming_of(rig, "energises", "lab1") == ""
+    arm(rig, PRODUCT, "A. Tester", 10.0)
+    assert arming_of(rig, PRODUCT, "energises", "lab1") == ""
     disarm(rig)
-    assert "not armed" in arming_of(rig, "energises", "lab1")
+    assert "not armed" in arming_of(rig, PRODUCT, "energises", "lab1")
     disarm(rig)  # nothing happens where there is nothing
 
 
 def test_arming_holds_for_the_file_as_it_was(rig):
     """Whoever changes a rig file has not been asked whether the rig may be energised."""
-    arm(rig, "A. Tester", 10.0)
+    arm(rig, PRODUCT, "A. Tester", 10.0)
     changed = rig.model_copy(update={"nominal_voltage_v": 100.0})
-    assert "not armed" in arming_of(changed, "energises", "lab1")
+    assert "not armed" in arming_of(changed, PRODUCT, "energises", "lab1")
+
+
+def test_arming_holds_for_the_product_that_a_person_confirmed(rig):
+    arm(rig, PRODUCT, "A. Tester", 10.0)
+    other = PRODUCT.model_copy(update={"limits": PRODUCT.limits.model_copy(update={"rte_ac_min": 0.8})})
+    for product in (other, load_product("zinc_halogen_rack")):
+        reason = arming_of(rig, product, "energises", f"lab1 --product {product.name}")
+        assert reason.startswith("A. Tester armed it for product lfp_rack as its file stood, and not for ")
+        assert f"'rackproof arm lab1 --product {product.name} --person NAME" in reason
 
 
 def test_hardware_is_armed_only_once_it_was_commissioned_as_its_file_stands(state):
@@ -55,43 +66,43 @@ def test_hardware_is_armed_only_once_it_was_commissioned_as_its_file_stands(stat
     with pytest.raises(
         Unsafe, match=r"rig lab1 cannot be armed: it was never commissioned as its file stands"
     ):
-        arm(rig, "A. Tester", 10.0)
+        arm(rig, PRODUCT, "A. Tester", 10.0)
     assert not state.exists()
     place = write_commissioning(rig, "A. Tester", [{"name": "polarity", "result": "passed"}])
-    arm(rig, "A. Tester", 10.0)
+    arm(rig, PRODUCT, "A. Tester", 10.0)
     edited = rig.model_copy(update={"nominal_voltage_v": 100.0})
     with pytest.raises(Unsafe, match="never commissioned as its file stands"):
-        arm(edited, "A. Tester", 10.0)
+        arm(edited, PRODUCT, "A. Tester", 10.0)
     place.write_text(place.read_text().replace("A. Tester", "B. Forger"))
     with pytest.raises(Unsafe, match="was changed after it was signed"):
-        arm(rig, "A. Tester", 10.0)
+        arm(rig, PRODUCT, "A. Tester", 10.0)
 
 
 def test_a_rig_whose_commissioning_failed_is_not_armed():
     rig = load_rig(LAB1)
     write_commissioning(rig, "A. Tester", [{"name": "polarity", "result": "failed"}])
     with pytest.raises(Unsafe, match="commissioning did not pass: polarity"):
-        arm(rig, "A. Tester", 10.0)
+        arm(rig, PRODUCT, "A. Tester", 10.0)
 
 
 @pytest.mark.parametrize("person", ["", "  "])
 def test_somebody_answers_for_it(rig, person):
     with pytest.raises(Unsafe, match="--person is empty"):
-        arm(rig, person, 10.0)
+        arm(rig, PRODUCT, person, 10.0)
 
 
 @pytest.mark.parametrize("minutes", [0.0, -5.0, float("nan"), float("inf"), 1e12])
 def test_arming_ends_within_a_day(rig, minutes):
     with pytest.raises(Unsafe, match=r"--minutes .*allowed: above 0, at most 1440"):
-        arm(rig, "A. Tester", minutes)
-    assert "not armed" in arming_of(rig, "energises", "lab1")
+        arm(rig, PRODUCT, "A. Tester", minutes)
+    assert "not armed" in arming_of(rig, PRODUCT, "energises", "lab1")
 
 
 def test_arming_that_has_ended_is_none(rig, state):
-    arm(rig, "A. Tester", 10.0)
+    arm(rig, PRODUCT, "A. Tester", 10.0)
     (note,) = state.iterdir()
     note.write_text(json.dumps(json.loads(note.read_text()) | {"until": "2020-01-01T12:00:00+09:00"}))
-    assert arming_of(rig, "energises", "lab1").startswith("its arming by A. Tester ended at ")
+    assert arming_of(rig, PRODUCT, "energises", "lab1").startswith("its arming by A. Tester ended at ")
 
 
 @pytest.fixture
@@ -106,19 +117,19 @@ def unwritable(tmp_path, monkeypatch) -> Path:
 def test_a_permission_that_cannot_be_written_is_none_and_says_where(rig, unwritable):
     said = rf"^{unwritable}/rackproof/armed: cannot be written: Not a directory; .*XDG_STATE_HOME"
     with pytest.raises(BenchError, match=said):
-        arm(rig, "A. Tester", 10.0)
+        arm(rig, PRODUCT, "A. Tester", 10.0)
     with pytest.raises(BenchError, match=said):
         disarm(rig)
-    assert arming_of(rig, "energises", "lab1").startswith("its arming cannot be read")
+    assert arming_of(rig, PRODUCT, "energises", "lab1").startswith("its arming cannot be read")
 
 
 def test_a_permission_that_cannot_be_replaced_or_taken_back_is_told(rig, state):
-    arm(rig, "A. Tester", 10.0)
+    arm(rig, PRODUCT, "A. Tester", 10.0)
     (note,) = state.iterdir()
     note.unlink()
     (note / "in the way").mkdir(parents=True)
     with pytest.raises(BenchError, match=rf"^{note}: cannot be written: Is a directory"):
-        arm(rig, "A. Tester", 10.0)
+        arm(rig, PRODUCT, "A. Tester", 10.0)
     with pytest.raises(BenchError, match=rf"^{note}: cannot be written: "):
         disarm(rig)
 
@@ -192,7 +203,7 @@ def test_a_rig_whose_lock_has_no_place_is_not_held(rig, unwritable):
 )
 def test_a_note_that_cannot_be_read_is_none(rig, state, text):
     """A damaged permission is no permission, and no traceback."""
-    arm(rig, "A. Tester", 10.0)
+    arm(rig, PRODUCT, "A. Tester", 10.0)
     (note,) = state.iterdir()
     note.write_text(text)
-    assert "rackproof arm lab1" in arming_of(rig, "energises", "lab1")
+    assert "rackproof arm lab1" in arming_of(rig, PRODUCT, "energises", "lab1")
