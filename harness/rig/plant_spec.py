@@ -83,8 +83,8 @@ def plant_spec(
 
 
 MAINS_OHM = (0.24, 0.15)
-"""Resistance and reactance of a phase of the public mains: IEC 61000-3-3, reference impedance, which most
-low-voltage supplies stay below. A balanced load sees no neutral."""
+"""Resistance and reactance of a phase of the public mains: IEC 61000-3-3, reference impedance (from memory),
+which most low-voltage supplies stay below. A balanced load sees no neutral."""
 
 
 def _grid(rig: RigFile, f0_hz: float, *, is_enabled: bool) -> GridSpec:
